@@ -1,0 +1,1 @@
+"""Where: stages, archive, stores, settings, command line and deployment."""

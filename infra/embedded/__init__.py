@@ -1,0 +1,1 @@
+"""Servers this installation runs itself: object store, metadata database, scheduler."""

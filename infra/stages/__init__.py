@@ -1,0 +1,1 @@
+"""One function per task: read, call pure functions, check, write, commit."""

@@ -1,0 +1,1 @@
+"""How: bits to calibrated, located, fused measurements, and the ground all the rest stands on."""

@@ -1,0 +1,1 @@
+"""CCSDS space data link: synchronisation, coding, transfer frames, space packets, time codes."""

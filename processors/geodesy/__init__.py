@@ -1,0 +1,1 @@
+"""The Earth's figure: ellipsoid, frames, geoid, curvature."""

@@ -1,0 +1,1 @@
+"""Line packets and external scenes to calibrated, gridded, fused imagery."""

@@ -1,0 +1,1 @@
+"""Carrier phase to excess phase: level 1B of a radio occultation."""

@@ -1,0 +1,1 @@
+"""Where satellites are: ephemerides and their interpolation."""

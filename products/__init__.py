@@ -1,0 +1,1 @@
+"""What: the published variables, their encoders, sector packages and catalogue items."""

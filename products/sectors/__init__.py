@@ -1,0 +1,1 @@
+"""Sector products: one definition each, one package for all."""

@@ -1,0 +1,1 @@
+"""Excess phase to bending angle, refractivity and dry temperature."""

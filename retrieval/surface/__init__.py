@@ -1,0 +1,1 @@
+"""Fused imagery to quantities of the land surface."""
