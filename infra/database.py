@@ -1,0 +1,66 @@
+"""One relational database for ledger and catalogue: SQLite embedded, PostgreSQL by setting."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_TIMEOUT_MS = 30_000
+
+
+@lru_cache(maxsize=4)
+def engine(url: str) -> sa.Engine:
+    """Engine for `url`; SQLite runs in WAL mode, fully synchronous, with foreign keys on."""
+    if sa.make_url(url).get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    # One connection a checkout: SQLite connections are cheap and must not cross a fork.
+    created = sa.create_engine(url, poolclass=sa.NullPool)
+    event.listen(created, "connect", _configure_sqlite)
+    event.listen(created, "begin", _begin_immediately)
+    return created
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are opened by _begin_immediately, not by the driver
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediately(connection: sa.Connection) -> None:
+    # A deferred transaction that later wants to write fails at once when another writer was faster; taking the
+    # write lock at the start waits for it instead.
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+@contextmanager
+def reading(bind: sa.Engine) -> Iterator[sa.Connection]:
+    """Connection for queries: a snapshot that never waits for a writer."""
+    with bind.connect().execution_options(sqlite_begin="DEFERRED") as connection:
+        yield connection
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema to the newest version; does nothing where it is there already."""
+    from alembic import command
+    from alembic.config import Config
+
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")

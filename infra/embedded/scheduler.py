@@ -1,0 +1,145 @@
+"""Airflow on this machine: its four components on loopback, LocalExecutor, state under the installation's home."""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.embedded import daemon
+
+PARALLELISM = 2
+READY_SECONDS = 120.0
+ADMINISTRATOR = "admin"
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A running Airflow: its address and the processes behind it."""
+
+    url: str
+    daemons: tuple[daemon.Daemon, ...]
+    password_file: Path
+
+    def stop(self) -> None:
+        """End all components."""
+        for component in self.daemons:
+            component.stop()
+
+    def failed_component(self) -> daemon.Daemon | None:
+        """A component that is no longer running, if any."""
+        return next((component for component in self.daemons if component.pid() is None), None)
+
+
+def dags_folder() -> Path:
+    """Folder of the DAG bundle: `TERRALIMB_DAGS`, or `dags/` beside the packages."""
+    named = os.environ.get("TERRALIMB_DAGS")
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "dags"
+
+
+def start(home: Path, *, database_url: str, environment: dict[str, str]) -> Scheduler:
+    """Migrate the metadata database and start Airflow.
+
+    Raises
+    ------
+    infra.embedded.daemon.DaemonError
+        A component did not start; the message carries the end of its log.
+    """
+    folder = home / "airflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    port = daemon.free_port(8080)
+    variables = {**os.environ, **environment, **_configuration(folder, port, database_url)}
+    components = _components(folder, port, variables)
+    for component in components:
+        component.stop()
+    _migrate(folder, variables)
+    running = Scheduler(f"http://127.0.0.1:{port}", components, folder / "passwords.json")
+    try:
+        for component in components:
+            component.start()
+        components[0].wait_until(lambda: _healthy(running.url), seconds=READY_SECONDS)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def _components(folder: Path, port: int, variables: dict[str, str]) -> tuple[daemon.Daemon, ...]:
+    # Airflow's log servers listen on every interface; logs are read from disk here, so they are not started.
+    commands = {
+        "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        "scheduler": ["scheduler", "--skip-serve-logs"],
+        "dag-processor": ["dag-processor"],
+        "triggerer": ["triggerer", "--skip-serve-logs"],
+    }
+    return tuple(
+        daemon.Daemon(name, [sys.executable, "-m", "airflow", *arguments], folder, variables)
+        for name, arguments in commands.items()
+    )
+
+
+def _migrate(folder: Path, variables: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    made = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603  ours
+    (folder / "migrate.log").write_text(made.stdout + made.stderr)
+    if made.returncode != 0:
+        tail = "\n".join((made.stdout + made.stderr).splitlines()[-15:])
+        raise daemon.DaemonError(f"airflow db migrate failed; the end of {folder / 'migrate.log'} says:\n{tail}")
+
+
+def _configuration(folder: Path, port: int, database_url: str) -> dict[str, str]:
+    url = f"http://127.0.0.1:{port}"
+    passwords = folder / "passwords.json"
+    if not passwords.exists():
+        daemon.write_private(passwords, json.dumps({ADMINISTRATOR: secrets.token_urlsafe(12)}))
+    options: dict[str, Any] = {
+        "CORE__DAGS_FOLDER": dags_folder(),
+        "CORE__PLUGINS_FOLDER": dags_folder() / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": PARALLELISM,
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "CORE__FERNET_KEY": _fernet_key(folder / "fernet_key"),
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMINISTRATOR}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
+        "DATABASE__SQL_ALCHEMY_CONN": database_url,
+        "DATABASE__SQL_ALCHEMY_POOL_SIZE": 5,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": port,
+        "API__BASE_URL": url,
+        "API__SECRET_KEY": daemon.secret(folder / "api_secret"),
+        "API_AUTH__JWT_SECRET": daemon.secret(folder / "jwt_secret", length=64),
+        "LOGGING__BASE_LOG_FOLDER": folder / "logs",
+        "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
+        "SCHEDULER__JOB_HEARTBEAT_SEC": 2,
+        "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 300,
+        "DAG_PROCESSOR__PARSING_PROCESSES": 1,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 120,
+        "TRIGGERER__DEFAULT_CAPACITY": 50,
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    named = {f"AIRFLOW__{name}": str(value) for name, value in options.items()}
+    return {"AIRFLOW_HOME": str(folder), "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1", **named}
+
+
+def _fernet_key(path: Path) -> str:
+    if not path.exists():
+        daemon.write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    return path.read_text()
+
+
+def _healthy(url: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=2) as answer:  # noqa: S310  loopback
+            health = json.load(answer)
+        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+    return False

@@ -1,0 +1,60 @@
+"""Environment of this installation: where its stores are and what its buckets are called.
+
+Secrets enter by reference only: the settings name the file that holds them, never their value.
+Algorithm parameters live beside the algorithms and never meet this file.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Bucket = Literal["landing", "archive", "products", "profiles", "catalogue", "quarantine", "staging", "audit"]
+BUCKETS: tuple[Bucket, ...] = (
+    "landing",
+    "archive",
+    "products",
+    "profiles",
+    "catalogue",
+    "quarantine",
+    "staging",
+    "audit",
+)
+
+
+class Settings(BaseSettings):
+    """Settings read from `TERRALIMB_*` environment variables."""
+
+    model_config = SettingsConfigDict(env_prefix="TERRALIMB_", extra="ignore")
+
+    home: Path = Field(default=Path("var"), description="State between runs: store, database, credentials, logs.")
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL of ledger and catalogue; SQLite under the home where unset."
+    )
+    s3_endpoint_url: str | None = Field(
+        default=None, description="S3 endpoint; the embedded object store of this installation where unset."
+    )
+    s3_credentials_file: Path | None = Field(
+        default=None, description="JSON file with access_key and secret_key; boto3's own chain where unset."
+    )
+    s3_region: str = "us-east-1"
+    bucket_prefix: str = "tl-"
+    batch_size: int = Field(default=16, ge=1, description="Units one mapped task takes.")
+    log_level: str = "INFO"
+
+    def bucket(self, name: Bucket) -> str:
+        """Full name of one of the installation's buckets."""
+        return f"{self.bucket_prefix}{name}"
+
+    def resolved_database_url(self) -> str:
+        """URL of the database that holds ledger and catalogue."""
+        return self.database_url or f"sqlite:///{(self.home / 'terralimb.sqlite').resolve()}"
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """Settings of this process, read once."""
+    settings = Settings()
+    return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

@@ -1,0 +1,140 @@
+"""The chain: every stage, what it reads and what it makes, in the order of the data's path.
+
+This table is the one place where the order of work stands; the scheduler's DAGs, the plain runner and the sweep read
+it. It imports nothing heavy: DAG files import it while they are parsed.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the chain.
+
+    `function` is the dotted place of the function that does one unit. A unit is one granule of a kind in `inputs`, or
+    all of them in a group where `by_group`; `variants`, where given, is the dotted place of a function that names the
+    variants every unit is made in. `waits_for` names kinds whose arrival may end a unit's waiting.
+    """
+
+    name: str
+    dag: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    function: str
+    by_group: bool = False
+    variants: str | None = None
+    waits_for: tuple[str, ...] = ()
+    batch: int = 16
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        name="ingest_auxiliary",
+        dag="ingest_auxiliary",
+        inputs=("landed_auxiliary",),
+        outputs=("auxiliary",),
+        function="infra.stages.auxiliary:ingest",
+    ),
+    Stage(
+        name="ingest_downlink",
+        dag="ingest_downlink",
+        inputs=("landed_downlink",),
+        outputs=("completeness", "packets", "navigation", "level0_occultation", "level0_strip"),
+        function="infra.stages.downlink:ingest",
+        batch=4,
+    ),
+    Stage(
+        name="ingest_occultations",
+        dag="ingest_occultations",
+        inputs=("landed_occultation",),
+        outputs=("level1b",),
+        function="infra.stages.occultation:ingest_phase",
+    ),
+    Stage(
+        name="calibrate_strips",
+        dag="ingest_downlink",
+        inputs=("level0_strip",),
+        outputs=("scene",),
+        function="infra.stages.imagery:calibrate_strip",
+        batch=4,
+    ),
+    Stage(
+        name="ingest_scenes",
+        dag="ingest_scenes",
+        inputs=("landed_scene",),
+        outputs=("scene",),
+        function="infra.stages.imagery:ingest_scene",
+        batch=8,
+    ),
+    Stage(
+        name="calibrate_occultations",
+        dag="retrieve_occultations",
+        inputs=("level0_occultation",),
+        outputs=("level1b",),
+        function="infra.stages.occultation:calibrate",
+        waits_for=("auxiliary",),
+    ),
+    Stage(
+        name="retrieve_occultations",
+        dag="retrieve_occultations",
+        inputs=("level1b",),
+        outputs=("profile",),
+        function="infra.stages.occultation:retrieve",
+    ),
+    Stage(
+        name="publish_profiles",
+        dag="publish_profiles",
+        inputs=("profile",),
+        outputs=("item",),
+        function="infra.stages.publish:publish",
+    ),
+    Stage(
+        name="fuse_imagery",
+        dag="fuse_imagery",
+        inputs=("scene",),
+        outputs=("fused",),
+        function="infra.stages.imagery:fuse",
+        by_group=True,
+        batch=1,
+    ),
+    Stage(
+        name="build_sector_products",
+        dag="build_sector_products",
+        inputs=("fused",),
+        outputs=("sector_product",),
+        function="infra.stages.sectors:build",
+        variants="infra.stages.sectors:product_codes",
+        batch=3,
+    ),
+    Stage(
+        name="publish_catalogue",
+        dag="publish_catalogue",
+        inputs=("sector_product",),
+        outputs=("item",),
+        function="infra.stages.publish:publish",
+    ),
+)
+
+
+def stage(name: str) -> Stage:
+    """Stage called `name`.
+
+    Raises
+    ------
+    KeyError
+        No stage of that name is in the chain.
+    """
+    for candidate in STAGES:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"no stage {name!r} in the chain; it has {', '.join(s.name for s in STAGES)}")
+
+
+def stages_of(dag: str) -> tuple[Stage, ...]:
+    """Stages one DAG runs, in order."""
+    return tuple(stage for stage in STAGES if stage.dag == dag)
+
+
+def asset(kind: str) -> dict[str, str]:
+    """Name and address of the asset whose event says that granules of `kind` came to be."""
+    return {"name": kind, "uri": f"terralimb://{kind}"}

@@ -1,0 +1,169 @@
+"""How a stage runs: which units are due, and one transaction for each.
+
+A unit reads its granules, calls the stage's function, writes what it made under content-hashed keys and commits
+granules and outcome together. Bad input ends in quarantine with its reason, a missing prerequisite waits, an
+unexpected error is recorded and raised after the rest of the batch is done.
+"""
+
+import hashlib
+import importlib
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from infra import archive, ledger
+from infra.stages import chain
+from infra.stages.workspace import NewGranule, Workspace
+from processors import quality
+
+log = logging.getLogger(__name__)
+MAX_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work of a stage: its identity and the granules it reads."""
+
+    stage: str
+    id: str
+    group: str
+    granules: tuple[ledger.Granule, ...]
+    variant: str | None = None
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of the set of granules the unit reads."""
+        return ledger.digest_of(self.granules)
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What a stage's function made of a unit; `partial` is the reason where part of the input was unusable."""
+
+    granules: tuple[NewGranule, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+    partial: str | None = None
+
+
+class PrerequisiteMissingError(Exception):
+    """Something the unit needs has not arrived yet; it is tried again when it may have."""
+
+
+class NotApplicableError(Exception):
+    """The stage has nothing to make of this unit, for a stated reason."""
+
+
+class StageFailedError(Exception):
+    """Units failed for a reason that is not their input's fault; the sweep finds them again."""
+
+
+def due_units(stage: chain.Stage, book: ledger.Ledger, *, group: str | None = None) -> list[Unit]:
+    """Units of `stage` whose inputs are not those of their last finished outcome."""
+    outcomes = book.latest_outcomes(stage.name)
+    units = _units(stage, book.granules(stage.inputs, group=group))
+    return [unit for unit in units if _is_due(unit, outcomes.get((stage.name, unit.id)))]
+
+
+def _is_due(unit: Unit, outcome: ledger.Outcome | None) -> bool:
+    return outcome is None or outcome.state not in ledger.FINISHED or outcome.inputs_sha256 != unit.inputs_sha256
+
+
+def _units(stage: chain.Stage, granules: Sequence[ledger.Granule]) -> list[Unit]:
+    gathered: dict[str, list[ledger.Granule]] = defaultdict(list)
+    for granule in granules:
+        gathered[granule.group if stage.by_group else granule.id].append(granule)
+    plain = [Unit(stage.name, name, members[0].group, tuple(members)) for name, members in sorted(gathered.items())]
+    if stage.variants is None:
+        return plain
+    variants: Iterable[str] = _resolve(stage.variants)()
+    return [replace(unit, id=f"{unit.id}/{variant}", variant=variant) for unit in plain for variant in variants]
+
+
+def _resolve(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
+    resolved: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return resolved
+
+
+def run_units(stage: chain.Stage, units: Iterable[Unit], workspace: Workspace) -> list[ledger.Outcome]:
+    """Do `units` one after the other, each in its own transaction.
+
+    Raises
+    ------
+    StageFailedError
+        One or more units met an error that is not their input's fault; the others are done and committed.
+    """
+    outcomes = [_run_unit(stage, unit, workspace) for unit in units]
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    if failed:
+        reasons = "; ".join(f"{outcome.unit}: {outcome.reason}" for outcome in failed)
+        raise StageFailedError(f"{len(failed)} of {len(outcomes)} units of {stage.name} failed: {reasons}")
+    return outcomes
+
+
+def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Outcome:
+    started = time.perf_counter()
+    result, state, reason = _attempt(stage, unit, workspace)
+    if state == "failed" and _attempts(stage, unit, workspace) + 1 >= MAX_ATTEMPTS:
+        state, reason = "quarantined", f"given up after {MAX_ATTEMPTS} attempts: {reason}"
+    if state == "quarantined":
+        _quarantine(unit, reason or "", workspace)
+    outcome = ledger.Outcome(
+        stage=stage.name,
+        unit=unit.id,
+        group=unit.group,
+        inputs_sha256=unit.inputs_sha256,
+        state=state,
+        reason=reason,
+        report=result.report,
+        seconds=time.perf_counter() - started,
+    )
+    workspace.ledger.record(outcome, workspace.write(result.granules))
+    log.log(
+        logging.INFO if state in {"done", "not_applicable"} else logging.WARNING,
+        "%s %s: %s%s",
+        stage.name,
+        unit.id,
+        state,
+        f" ({reason})" if reason else "",
+    )
+    return outcome
+
+
+def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> tuple[UnitResult, ledger.State, str | None]:
+    try:
+        result: UnitResult = _resolve(stage.function)(unit, workspace)
+    except quality.BadInputError as error:
+        return UnitResult(report={"cause": error.cause}), "quarantined", str(error)
+    except PrerequisiteMissingError as error:
+        return UnitResult(), "waiting", str(error)
+    except NotApplicableError as error:
+        return UnitResult(), "not_applicable", str(error)
+    except Exception as error:
+        log.exception("%s %s", stage.name, unit.id)
+        return UnitResult(), "failed", f"{type(error).__name__}: {error}"
+    return result, "partial" if result.partial else "done", result.partial
+
+
+def _attempts(stage: chain.Stage, unit: Unit, workspace: Workspace) -> int:
+    return workspace.ledger.failures(stage.name, unit.id, unit.inputs_sha256)
+
+
+def _quarantine(unit: Unit, reason: str, workspace: Workspace) -> None:
+    bucket = workspace.settings.bucket("quarantine")
+    for granule in unit.granules:
+        key = archive.quarantine_key(granule.key, granule.sha256)
+        body = workspace.store.read(granule.bucket, granule.key)
+        workspace.store.put_new(bucket, key, body, media_type="application/octet-stream")
+        note = {"stage": unit.stage, "unit": unit.id, "source": f"{granule.bucket}/{granule.key}", "reason": reason}
+        text = json.dumps(note, ensure_ascii=False, indent=2).encode()
+        workspace.store.put_replace(bucket, f"{key}.reason.json", text, media_type="application/json")
+
+
+def content_sha256(body: bytes) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,39 @@
+"""What has landed: the landing bucket against the ledger."""
+
+import hashlib
+import logging
+
+from infra import archive, ledger
+from infra.stages.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def unregistered(workspace: Workspace, *, kind: str) -> list[str]:
+    """Keys of landed objects of `kind` that the ledger does not hold in their present content."""
+    bucket = workspace.settings.bucket("landing")
+    held = {(granule.key, granule.attributes["etag"]) for granule in workspace.ledger.granules([kind])}
+    listed = workspace.store.list(bucket, archive.landing_prefixes()[kind])
+    return sorted(entry.key for entry in listed if (entry.key, entry.etag) not in held)
+
+
+def register(workspace: Workspace, *, kind: str) -> int:
+    """Enter newly landed objects of `kind` into the ledger with size and SHA-256; returns how many were new."""
+    bucket = workspace.settings.bucket("landing")
+    keys = unregistered(workspace, kind=kind)
+    return workspace.ledger.register(_granule(workspace, bucket, kind, key) for key in keys)
+
+
+def _granule(workspace: Workspace, bucket: str, kind: str, key: str) -> ledger.Granule:
+    head = workspace.store.head(bucket, key)
+    body = workspace.store.read(bucket, key)
+    return ledger.Granule(
+        kind=kind,
+        id=key,
+        sha256=hashlib.sha256(body).hexdigest(),
+        group=kind,
+        bucket=bucket,
+        key=key,
+        size=len(body),
+        attributes={"etag": head.etag},
+    )

@@ -1,0 +1,92 @@
+"""What a scheduler asks: what to do, do it, whom to ring next. DAG files import this module and nothing deeper.
+
+Importing it is cheap; the stores and the science are loaded inside the calls.
+"""
+
+from typing import Any
+
+from infra.stages import chain
+
+
+def plan(stage_name: str, *, group: str | None = None) -> list[list[str]]:
+    """Batches of the units of a stage that are due, in `group` or everywhere; landed objects are registered first."""
+    from infra.stages import execution, landing, workspace
+
+    stage = chain.stage(stage_name)
+    here = workspace.current()
+    for kind in stage.inputs:
+        if kind.startswith("landed_"):
+            landing.register(here, kind=kind)
+    units = [unit.id for unit in execution.due_units(stage, here.ledger, group=group)]
+    return [units[start : start + stage.batch] for start in range(0, len(units), stage.batch)]
+
+
+def run(stage_name: str, unit_ids: list[str]) -> dict[str, Any]:
+    """Do the named units of a stage that are still due; says what became of each.
+
+    Returns
+    -------
+    dict
+        `states`: number of units by state; `reasons`: unit -> reason where it is not plainly done; `ring`: kind of
+        granule made -> groups in which the next stages now have work.
+
+    Raises
+    ------
+    infra.stages.execution.StageFailedError
+        A unit failed for a reason that is not its input's fault.
+    """
+    from infra.stages import execution, workspace
+
+    stage = chain.stage(stage_name)
+    here = workspace.current()
+    wanted = set(unit_ids)
+    units = [unit for unit in execution.due_units(stage, here.ledger) if unit.id in wanted]
+    outcomes = execution.run_units(stage, units, here)
+    states: dict[str, int] = {}
+    for outcome in outcomes:
+        states[outcome.state] = states.get(outcome.state, 0) + 1
+    reasons = {outcome.unit: outcome.reason for outcome in outcomes if outcome.reason}
+    return {"stage": stage_name, "states": states, "reasons": reasons, "ring": rings(stage_name)}
+
+
+def rings(stage_name: str) -> dict[str, list[str]]:
+    """Kind of granule this stage makes -> groups in which a later stage has something due."""
+    made = set(chain.stage(stage_name).outputs)
+    return {
+        kind: sorted(
+            {
+                group
+                for stage in chain.STAGES
+                if kind in stage.inputs or kind in stage.waits_for
+                for group in groups_due(stage.name)
+            }
+        )
+        for kind in sorted(made)
+    }
+
+
+def groups_due(stage_name: str) -> list[str]:
+    """Groups in which a stage has units due."""
+    from infra.stages import execution, workspace
+
+    units = execution.due_units(chain.stage(stage_name), workspace.current().ledger)
+    return sorted({unit.group for unit in units})
+
+
+def landed(kind: str) -> list[str]:
+    """Keys of landed objects of `kind` that nobody has registered yet."""
+    from infra.stages import landing, workspace
+
+    return landing.unregistered(workspace.current(), kind=kind)
+
+
+def unfinished() -> list[dict[str, Any]]:
+    """One row for every DAG and group that has work due, for the sweep to trigger."""
+    found: dict[tuple[str, str | None], None] = {}
+    for stage in chain.STAGES:
+        if any(kind.startswith("landed_") and landed(kind) for kind in stage.inputs):
+            found[(stage.dag, None)] = None
+        by_landing = all(kind.startswith("landed_") for kind in stage.inputs)
+        for group in groups_due(stage.name):
+            found[(stage.dag, None if by_landing else group)] = None
+    return [{"dag": dag, "group": group} for dag, group in found]
