@@ -120,6 +120,12 @@ def _configuration(folder: Path, port: int, database_url: str) -> dict[str, str]
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
         "SCHEDULER__JOB_HEARTBEAT_SEC": 2,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        # A run cut by a kill is taken up again within seconds of the next start instead of minutes.
+        "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": 10,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 10,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 5,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 30,
+        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 5,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 300,
         "DAG_PROCESSOR__PARSING_PROCESSES": 1,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 120,
@@ -143,3 +149,41 @@ def _healthy(url: str) -> bool:
         parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
     return False
+
+
+def active_runs(running: Scheduler) -> list[str]:
+    """DAG runs that are queued or running, as `dag/run`."""
+    answer = _request(running, "GET", "/api/v2/dags/~/dagRuns?state=running&state=queued&limit=100")
+    return [f"{row['dag_id']}/{row['dag_run_id']}" for row in answer["dag_runs"]]
+
+
+def trigger(running: Scheduler, dag_id: str) -> None:
+    """Start one run of a DAG by hand."""
+    _request(running, "POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
+
+
+def loaded_dags(running: Scheduler) -> set[str]:
+    """DAGs the scheduler knows."""
+    return {row["dag_id"] for row in _request(running, "GET", "/api/v2/dags?limit=100")["dags"]}
+
+
+def import_errors(running: Scheduler) -> list[str]:
+    """Errors met while the DAG files were read."""
+    return [row["stack_trace"] for row in _request(running, "GET", "/api/v2/importErrors?limit=20")["import_errors"]]
+
+
+def _request(running: Scheduler, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"}
+    if path != "/auth/token":
+        headers["Authorization"] = f"Bearer {_token(running)}"
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(f"{running.url}{path}", data=data, headers=headers, method=method)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  our own server on loopback
+        loaded: dict[str, Any] = json.load(answer)
+        return loaded
+
+
+def _token(running: Scheduler) -> str:
+    password = json.loads(running.password_file.read_text())[ADMINISTRATOR]
+    answer = _request(running, "POST", "/auth/token", {"username": ADMINISTRATOR, "password": password})
+    return str(answer["access_token"])

@@ -1,0 +1,71 @@
+# Two commands matter: `make demo` and `make test`. Both build what they need in this folder.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .uv/bin/uv
+DATA ?=
+export TERRALIMB_HOME ?= $(CURDIR)/var
+# The interpreter of this environment only: nothing leaks in from the caller's.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+.PHONY: help setup demo up test check lint types contracts soak bench docs clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## build .venv from the hashed requirements.lock
+
+# uv from the path where there is one, else from PyPI into this folder (Debian's pip refuses to install elsewhere).
+$(UV):
+	@if command -v uv >/dev/null; then mkdir -p $(@D) && ln -sf "$$(command -v uv)" $@; \
+	elif $(PYTHON) -m venv .uv >/dev/null 2>&1; then .uv/bin/python -m pip install --quiet uv; \
+	else rm -rf .uv && $(PYTHON) -m pip install --quiet --break-system-packages --target .uv uv; fi
+	@$@ --version
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q -j 2 $(VENV)/lib > /dev/null || true
+	@touch $@
+
+demo: setup  ## the main job end to end; DATA=DIR runs it on real files
+	$(BIN)/terralimb demo $(if $(DATA),--data $(DATA))
+
+up: setup  ## keep store, scheduler and their pages running
+	$(BIN)/terralimb up
+
+test: setup lint types contracts  ## everything: what .ci/run calls
+	$(BIN)/python -m pytest
+
+check: setup lint types contracts  ## the fast loop
+	$(BIN)/python -m pytest -q -x tests/unit tests/architecture -m "not chain"
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/numpydoc lint $$(git ls-files 'processors/*.py' 'retrieval/*.py' 'products/*.py' 'infra/*.py')
+
+types:
+	$(BIN)/mypy
+
+contracts:
+	$(BIN)/lint-imports
+
+soak: setup  ## long fault and load runs
+	$(BIN)/python -m pytest tests/soak -m soak
+
+bench: setup  ## benchmarks, relative to a limit or a peer in the same run
+	$(BIN)/python -m benchmarks
+
+docs: setup  ## generated pages of the documentation
+	$(BIN)/python -m infra.documentation
+
+lock:  ## resolve requirements.lock anew
+	$(UV) pip compile --quiet --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --all-extras \
+	  --group airflow --group embedded --group test --group lint --group build pyproject.toml -o requirements.lock
+
+clean:  ## remove state between runs, not the environment
+	rm -rf var

@@ -1,0 +1,1 @@
+"""The main job from one command: input, run, proof, summary."""

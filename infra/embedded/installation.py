@@ -1,0 +1,106 @@
+"""Everything this machine runs by itself: object store, ledger and, where wanted, the scheduler with its database."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from infra import database, settings
+from infra.embedded import daemon, metadata_database, object_store_server, scheduler
+from infra.stages import workspace
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What is running."""
+
+    settings: settings.Settings
+    workspace: workspace.Workspace
+    scheduler: scheduler.Scheduler | None
+
+
+class InstallationBusyError(Exception):
+    """Another process runs the servers of this home."""
+
+
+@contextlib.contextmanager
+def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announce) -> Iterator[Installation]:
+    """Start the servers, and end them however the block is left.
+
+    Raises
+    ------
+    InstallationBusyError
+        Another process already runs them.
+    infra.embedded.daemon.DaemonError
+        A server did not start.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock(chosen))
+        if chosen.s3_endpoint_url is None:
+            announce("starting the object store")
+            chosen = _with_object_store(chosen, stack)
+        for name in settings.BUCKETS:
+            workspace_store(chosen).create_bucket(chosen.bucket(name))
+        database.upgrade(chosen.resolved_database_url())
+        airflow = _scheduler(chosen, stack, announce) if with_scheduler else None
+        yield Installation(chosen, workspace.open_workspace(chosen), airflow)
+
+
+def workspace_store(chosen: settings.Settings) -> "workspace.object_store.ObjectStore":
+    """Object store behind `chosen` settings."""
+    return workspace.object_store.from_settings(chosen)
+
+
+def environment(chosen: settings.Settings) -> dict[str, str]:
+    """Environment variables that give a child process the same settings; secrets stay in their file."""
+    variables = {
+        "TERRALIMB_HOME": str(chosen.home),
+        "TERRALIMB_DATABASE_URL": chosen.resolved_database_url(),
+        "TERRALIMB_S3_ENDPOINT_URL": chosen.s3_endpoint_url or "",
+        "TERRALIMB_BUCKET_PREFIX": chosen.bucket_prefix,
+    }
+    if chosen.s3_credentials_file is not None:
+        variables["TERRALIMB_S3_CREDENTIALS_FILE"] = str(chosen.s3_credentials_file)
+    return variables
+
+
+def _with_object_store(chosen: settings.Settings, stack: contextlib.ExitStack) -> settings.Settings:
+    server = object_store_server.start(chosen.home)
+    stack.callback(server.stop)
+    return chosen.model_copy(
+        update={"s3_endpoint_url": server.endpoint_url, "s3_credentials_file": server.credentials_file}
+    )
+
+
+def _scheduler(chosen: settings.Settings, stack: contextlib.ExitStack, announce: Announce) -> scheduler.Scheduler:
+    announce("starting the scheduler's database")
+    server, url = metadata_database.start(chosen.home)
+    stack.callback(server.stop)
+    announce("starting the scheduler")
+    airflow = scheduler.start(chosen.home, database_url=url, environment=environment(chosen))
+    stack.callback(airflow.stop)
+    return airflow
+
+
+@contextlib.contextmanager
+def _lock(chosen: settings.Settings) -> Iterator[None]:
+    chosen.home.mkdir(parents=True, exist_ok=True)
+    path = chosen.home / "installation.lock"
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InstallationBusyError(
+                f"the servers of {chosen.home} are already run by another terralimb (its 'up' or 'demo'): "
+                "stop that one, or choose another TERRALIMB_HOME"
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+__all__ = ["Installation", "InstallationBusyError", "daemon", "environment", "running"]
