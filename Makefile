@@ -58,7 +58,7 @@ soak: setup  ## long fault and load runs
 	$(BIN)/python -m pytest tests/soak -m soak
 
 bench: setup  ## benchmarks, relative to a limit or a peer in the same run
-	$(BIN)/python -m benchmarks
+	$(BIN)/python tests/benchmarks/main_job.py $(if $(DATA),--data $(DATA))
 
 docs: setup  ## generated pages of the documentation
 	$(BIN)/python -m infra.documentation
