@@ -165,14 +165,14 @@ class Ledger:
         table = granule_table
         query = sa.select(table.c.kind, sa.func.count()).where(table.c.current).group_by(table.c.kind)
         with database.reading(self._engine) as connection:
-            return {kind: int(count) for kind, count in connection.execute(query).tuples()}
+            return {kind: int(count) for kind, count in connection.execute(query)}
 
     def seconds_per_stage(self) -> dict[str, float]:
         """Time spent in every stage over all its outcomes [s]."""
         totals: dict[str, float] = defaultdict(float)
         query = sa.select(outcome_table.c.stage, outcome_table.c.seconds)
         with database.reading(self._engine) as connection:
-            for stage, seconds in connection.execute(query).tuples():
+            for stage, seconds in connection.execute(query):
                 totals[stage] += seconds
         return dict(totals)
 
@@ -180,7 +180,7 @@ class Ledger:
 def _register(connection: sa.Connection, granule: Granule) -> bool:
     table = granule_table
     same = (table.c.kind == granule.kind) & (table.c.id == granule.id)
-    held = connection.execute(sa.select(table.c.sha256, table.c.current).where(same)).tuples().all()
+    held = connection.execute(sa.select(table.c.sha256, table.c.current).where(same)).all()
     if (granule.sha256, True) in held:
         return False
     connection.execute(table.update().where(same, table.c.current).values(current=False))

@@ -90,3 +90,10 @@ def unfinished() -> list[dict[str, Any]]:
         for group in groups_due(stage.name):
             found[(stage.dag, None if by_landing else group)] = None
     return [{"dag": dag, "group": group} for dag, group in found]
+
+
+def stale_auxiliary() -> list[str]:
+    """Alarms about auxiliary data that grew old."""
+    from infra.stages import auxiliary, workspace
+
+    return auxiliary.stale(workspace.current())

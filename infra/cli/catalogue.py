@@ -1,0 +1,58 @@
+"""Commands of the catalogue."""
+
+import json
+import sys
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra import settings
+
+app = typer.Typer(no_args_is_help=True, help="Find what has been published.")
+
+
+@app.command()
+def search(
+    sector: str | None = typer.Option(None, "--sector", help="natural-resources, ecology, emergency, weather, ..."),
+    bbox: str | None = typer.Option(None, "--bbox", metavar="W,S,E,N", help="Degrees, WGS 84."),
+    datetime: str | None = typer.Option(None, "--datetime", help="Instant or interval A/B in ISO 8601; .. is open."),
+    product: str | None = typer.Option(None, "--product", help="Product code, as `terralimb product list` shows it."),
+    limit: int = typer.Option(20, "--limit", min=1, max=10_000),
+    as_json: bool = typer.Option(False, "--json", help="Print a STAC item collection."),
+) -> None:
+    """Search the published items by sector, place, time and product."""
+    from infra import catalog_store, database
+
+    catalog = catalog_store.CatalogStore(database.engine(settings.current().resolved_database_url()))
+    found = catalog.search(
+        sector=sector, bbox=_bbox(bbox), datetime_range=_interval(datetime), product=product, limit=limit
+    )
+    items = [record.item for record in found]
+    if as_json:
+        sys.stdout.write(json.dumps({"type": "FeatureCollection", "features": items}, ensure_ascii=False) + "\n")
+        return
+    table = Table("item", "sector", "title", "from", "revision")
+    for record in found:
+        properties = record.item["properties"]
+        when = properties.get("datetime") or properties.get("start_datetime")
+        table.add_row(record.item["id"], record.sector, properties.get("title", ""), when, str(record.revision))
+    Console().print(table)
+
+
+def _bbox(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not W,S,E,N in degrees") from None
+    return west, south, east, north
+
+
+def _interval(text: str | None) -> tuple[str | None, str | None] | None:
+    if text is None:
+        return None
+    start, _, end = text.partition("/")
+    end = end if "/" in text else start
+    return (None if start in {"", ".."} else start), (None if end in {"", ".."} else end)

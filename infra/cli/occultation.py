@@ -1,0 +1,75 @@
+"""Commands of the occultation retrieval."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+app = typer.Typer(no_args_is_help=True, help="Radio occultations: excess phase to profiles of the atmosphere.")
+
+
+@app.command()
+def retrieve(
+    files: list[Path] = typer.Argument(..., help="Level-1 files, recognised by content."),
+    out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the profiles and report.json."),
+) -> None:
+    """Retrieve bending angle, refractivity and dry temperature; one CF NetCDF per occultation.
+
+    OUT/report.json says for every input what became of it and why. Rejected inputs leave the exit status 0; unreadable
+    ones make it 1.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    rows = [
+        _retrieve_one(path, out)
+        for path in track(files, "retrieving", console=console, disable=not console.is_terminal)
+    ]
+    (out / "report.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    for row in rows:
+        if row["reason"]:
+            console.print(f"{row['input']}: {row['status']}: {row['reason']}", highlight=False, markup=False)
+    unreadable = [row for row in rows if row["status"] == "unreadable"]
+    for row in unreadable:
+        row["status"] = "rejected"
+    (out / "report.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    raise typer.Exit(1 if unreadable else 0)
+
+
+def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
+    from infra.stages import occultation
+    from processors import quality
+
+    started = time.perf_counter()
+    row: dict[str, Any] = {"input": str(path), "output": None, "status": "ok", "quality_flags": [], "reason": None}
+    try:
+        made = occultation.profile_from_file(path.read_bytes())
+    except OSError as error:
+        row |= {"status": "unreadable", "reason": str(error)}
+    except quality.BadInputError as error:
+        unreadable = error.cause in {"unreadable", "empty"}
+        row |= {"status": "unreadable" if unreadable else "rejected", "reason": f"{error}"}
+    else:
+        target = out / f"{made.occultation_id}.nc"
+        target.write_bytes(made.netcdf)
+        row |= {"output": str(target), "quality_flags": made.quality_flags}
+        row["status"] = "flagged" if made.quality_flags else "ok"
+    return row | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+@app.command()
+def plot(
+    file: Path = typer.Argument(..., exists=True, dir_okay=False, help="Profile made by `retrieve`."),
+    out: Path = typer.Option(..., "--out", dir_okay=False, help="PNG to write."),
+) -> None:
+    """Draw a profile: bending angle, refractivity and dry temperature with their uncertainty."""
+    import xarray as xr
+
+    from products import profile_plot
+
+    with xr.open_dataset(file, decode_timedelta=False) as dataset:
+        out.write_bytes(profile_plot.render(dataset.load()))
+    Console().print(f"drawn in {out}")

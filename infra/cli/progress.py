@@ -1,0 +1,66 @@
+"""Progress for people: a live table on a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from infra.demonstration.run import StageState
+
+_STYLES = {"done": "green", "partial": "yellow", "quarantined": "red", "failed": "red", "waiting": "cyan"}
+
+
+class Progress:
+    """Shows the stages of the chain as they move."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._shown: dict[str, str] = {}
+        self._started = time.monotonic()
+
+    @contextlib.contextmanager
+    def showing(self) -> Iterator["Progress"]:
+        """Show progress while the block runs."""
+        if self._console.is_terminal:
+            with Live(console=self._console, refresh_per_second=4, transient=True) as self._live:
+                yield self
+        else:
+            yield self
+
+    def announce(self, text: str) -> None:
+        """Say one thing that begins."""
+        self._console.print(f"[dim]{self._elapsed()}[/dim] {text}", highlight=False)
+
+    def stages(self, states: list[StageState]) -> None:
+        """Show the state of every stage."""
+        if self._live is not None:
+            self._live.update(self._table(states))
+            return
+        for state in states:
+            text = _in_words(state)
+            if self._shown.get(state.name, "") != text:
+                self._shown[state.name] = text
+                self.announce(f"{state.name}: {text}")
+
+    def _table(self, states: list[StageState]) -> Table:
+        table = Table(title=f"{self._elapsed()}", title_justify="left", show_edge=False)
+        for column in ("stage", "finished", "to do"):
+            table.add_column(column, justify="left" if column == "stage" else "right")
+        for state in states:
+            finished = " ".join(
+                f"[{_STYLES.get(name, 'white')}]{count} {name}[/]" for name, count in sorted(state.outcomes.items())
+            )
+            table.add_row(state.name, finished, str(state.due) if state.due else "")
+        return table
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._started:6.1f} s"
+
+
+def _in_words(state: StageState) -> str:
+    parts = [f"{count} {name.replace('_', ' ')}" for name, count in sorted(state.outcomes.items())]
+    return ", ".join([*parts, *([f"{state.due} to do"] if state.due else [])]) or "nothing"

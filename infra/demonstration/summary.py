@@ -1,0 +1,117 @@
+"""What a demonstration run found, made and proved; for people as a table, for programs as a mapping."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra import ledger
+from infra.demonstration.verification import Verification
+from infra.stages import chain
+from infra.stages.workspace import Workspace
+
+SECTORS = ("weather", "natural-resources", "rural-revitalization", "ecology", "transport", "emergency")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Result of one run of the demonstration."""
+
+    counts: dict[str, int]
+    products_per_sector: dict[str, int]
+    seconds_per_stage: dict[str, float]
+    troubles: list[dict[str, str]]
+    verification: Verification
+    new_outcomes: int
+    landed: dict[str, int]
+    seconds: float
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether everything that landed was used and every product is proved."""
+        complete = all(self.products_per_sector.get(sector, 0) > 0 for sector in SECTORS)
+        return complete and not self.troubles and not self.verification.problems
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The summary as one object."""
+        return {
+            "succeeded": self.succeeded,
+            "counts": self.counts,
+            "products_per_sector": self.products_per_sector,
+            "seconds_per_stage": {name: round(value, 3) for name, value in self.seconds_per_stage.items()},
+            "landed": self.landed,
+            "new_outcomes": self.new_outcomes,
+            "troubles": self.troubles,
+            "verified": self.verification.checked,
+            "problems": list(self.verification.problems),
+            "seconds": round(self.seconds, 1),
+            "addresses": self.addresses,
+        }
+
+    def show(self, console: Console) -> None:
+        """Print the summary."""
+        console.print(self._counts_table())
+        console.print(self._stage_table())
+        for trouble in self.troubles:
+            console.print(f"[red]{trouble['state']}[/red] {trouble['stage']} {trouble['unit']}: {trouble['reason']}")
+        for problem in self.verification.problems:
+            console.print(f"[red]not proved[/red] {problem}")
+        for name, address in self.addresses.items():
+            console.print(f"{name:14s}{address}", highlight=False)
+        console.print(self._verdict())
+
+    def _counts_table(self) -> Table:
+        table = Table(title="what arrived and what left", title_justify="left", show_header=False)
+        for name, count in self.counts.items():
+            table.add_row(name, str(count))
+        for sector in SECTORS:
+            table.add_row(f"products: {sector}", str(self.products_per_sector.get(sector, 0)))
+        return table
+
+    def _stage_table(self) -> Table:
+        table = Table("stage", "seconds", title="time spent in the stages", title_justify="left")
+        for stage in chain.STAGES:
+            table.add_row(stage.name, f"{self.seconds_per_stage.get(stage.name, 0.0):.2f}")
+        return table
+
+    def _verdict(self) -> str:
+        checked = f"{self.verification.checked} files of {self.verification.items} items checked"
+        news = "nothing new to do" if not self.new_outcomes else f"{self.new_outcomes} units done"
+        colour, word = ("green", "success") if self.succeeded else ("red", "NOT complete")
+        missing = [sector for sector in SECTORS if not self.products_per_sector.get(sector)]
+        absent = f"; no product for {', '.join(missing)}" if missing else ""
+        return f"[bold {colour}]{word}[/]: {checked}, {news}, {self.seconds:.1f} s{absent}"
+
+
+def counts(workspace: Workspace) -> dict[str, int]:
+    """How much of everything the ledger and the catalogue hold."""
+    held = workspace.ledger.granule_counts()
+    account: dict[str, int] = defaultdict(int)
+    for granule in workspace.ledger.granules(["completeness"]):
+        for name in ("frames", "missing_frames", "packets"):
+            account[name] += int(granule.attributes[name])
+    return {
+        "passes": held.get("completeness", 0),
+        "frames": account["frames"],
+        "frames missing": account["missing_frames"],
+        "packets": account["packets"],
+        "occultations": held.get("level1b", 0),
+        "profiles": held.get("profile", 0),
+        "scenes": held.get("scene", 0),
+        "fused scenes": held.get("fused", 0),
+        "auxiliary files": held.get("auxiliary", 0),
+        "catalogue items": workspace.catalog.counts().states.get("published", 0),
+    }
+
+
+def troubles(book: ledger.Ledger) -> list[dict[str, str]]:
+    """Units that did not end well, each with its reason."""
+    found = []
+    for outcome in book.latest_outcomes().values():
+        if outcome.state not in {"done", "not_applicable"}:
+            row = {"stage": outcome.stage, "unit": outcome.unit, "state": outcome.state}
+            found.append({**row, "reason": outcome.reason or ""})
+    return found

@@ -1,0 +1,67 @@
+"""Proof of what was published: every file read back from the store, its hash compared, its convention checked."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from infra import catalog_store, granule_format, publication
+from infra.stages.workspace import Workspace
+from products import schema
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How many items and files were checked, and what is wrong with them."""
+
+    items: int
+    checked: int
+    problems: tuple[str, ...]
+
+
+def verify(workspace: Workspace) -> Verification:
+    """Check every published item: present, hash, size, catalogue record, and the convention of each file."""
+    report = publication.verify_published(workspace.store, workspace.catalog)
+    conventions = [
+        problem for item in workspace.catalog.published() for problem in _convention_problems(workspace, item)
+    ]
+    return Verification(items=report.items, checked=report.assets, problems=(*map(str, report.problems), *conventions))
+
+
+def _convention_problems(workspace: Workspace, item: catalog_store.CatalogItem) -> Iterator[str]:
+    for asset in item.assets:
+        check = _CHECKS.get(asset.name.rpartition(".")[2])
+        if check is None:
+            continue
+        try:
+            wrong = check(workspace.store.read(asset.bucket, asset.key))
+        except Exception as error:  # noqa: BLE001  a file no reader opens is what this looks for
+            wrong = f"cannot be read: {error}"
+        if wrong:
+            yield f"{item.item_id} {asset.name}: {wrong}"
+
+
+def _netcdf(body: bytes) -> str | None:
+    dataset = granule_format.decode(body, name="profile")
+    try:
+        schema.check(dataset)
+    except schema.SchemaError as error:
+        return str(error)
+    return None
+
+
+def _cog(body: bytes) -> str | None:
+    import rasterio
+    from rio_cogeo import cogeo
+
+    with rasterio.MemoryFile(body) as memory:
+        valid, errors, warnings = cogeo.cog_validate(memory.name, quiet=True)
+    return None if valid and not warnings else "; ".join([*errors, *warnings])
+
+
+def _png(body: bytes) -> str | None:
+    import matplotlib.image
+
+    return None if matplotlib.image.imread(io.BytesIO(body), format="png").size else "an empty picture"
+
+
+_CHECKS: dict[str, Callable[[bytes], str | None]] = {"nc": _netcdf, "tif": _cog, "png": _png}

@@ -1,0 +1,1 @@
+"""Schema migrations of ledger and catalogue, run by `infra.database.upgrade`."""

@@ -1,0 +1,119 @@
+"""Stages of the imagery: external scenes and our own strips to analysis-ready scenes, scenes of an area to one stack."""
+
+import datetime as dt
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import xarray as xr
+import yaml
+
+from infra import archive, granule_format
+from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
+from infra.stages.workspace import NewGranule, Workspace
+from processors import quality
+from processors.imagery import external_scene, fusion, strip
+
+AREAS = Path(__file__).resolve().parents[1] / "parameters" / "areas.yaml"
+
+
+def ingest_scene(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Read a landed scene by its content; scaling, nodata and grid come from its metadata."""
+    (landed,) = unit.granules
+    parts = archive.landing_parts(landed.key)
+    if len(parts) != 2:
+        raise quality.BadInputError(
+            "unknown_area", f"{landed.key} does not say its area: land it as scenes/<source>/<area>/"
+        )
+    body, name = workspace.read(landed), PurePosixPath(landed.key).name
+    scene = _scene(body, name=name, source=parts[0])
+    identity = archive.identity(parts[0], parts[1], archive.short(landed.sha256))
+    return UnitResult((_scene_granule(scene, identity, source=parts[0], area=parts[1]),), report=_about(scene))
+
+
+def _scene(body: bytes, *, name: str, source: str) -> xr.Dataset:
+    # Unsigned integers and fill values are the reader's business: it takes scaling from the metadata or refuses.
+    return external_scene.scene_from_dataset(
+        granule_format.decode(body, name=name, mask_and_scale=False), source=source
+    )
+
+
+def calibrate_strip(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Reflectance of one of our imager's strips on a map grid; lines lost on the way down stay empty."""
+    (granule,) = unit.granules
+    level0 = granule_format.decode(workspace.read(granule), name=granule.id, decode_times=False)
+    scene = strip.calibrate(level0)
+    area = _area_of(scene) or granule.id
+    identity = archive.identity("imager", granule.id)
+    made = _scene_granule(scene, identity, source="imager", area=area)
+    lost = int((~level0["line_valid"].to_numpy().astype(bool)).sum())
+    partial = f"{lost} of {level0['line_valid'].size} lines were lost in the downlink" if lost else None
+    return UnitResult((made,), report={**_about(scene), "lost_lines": lost, "note": partial})
+
+
+def _scene_granule(scene: xr.Dataset, identity: str, *, source: str, area: str) -> NewGranule:
+    dates = [str(value)[:10].replace("-", "") for value in scene["time"].to_numpy()]
+    group = archive.identity(area) if len(dates) > 1 else archive.identity(area, dates[0])
+    labelled = scene.assign_attrs(area=group, source=source)
+    return NewGranule(
+        kind="scene",
+        id=identity,
+        group=group,
+        body=granule_format.encode(labelled),
+        suffix=".nc",
+        media_type=granule_format.MEDIA_TYPE,
+        attributes={"source": source, "area": area, "dates": dates},
+    )
+
+
+def _about(scene: xr.Dataset) -> dict[str, Any]:
+    return {"dates": int(scene.sizes["time"]), "bands": [str(band) for band in scene["band"].to_numpy()]}
+
+
+@lru_cache(maxsize=1)
+def areas() -> dict[str, Any]:
+    """Areas of interest of this installation: box, and which sources a fusion waits for."""
+    loaded: dict[str, Any] = yaml.safe_load(AREAS.read_text())["areas"]
+    return loaded
+
+
+def _area_of(scene: xr.Dataset) -> str | None:
+    """Area whose box holds the scene's centre."""
+    longitude, latitude = strip.centre(scene)
+    for name, area in areas().items():
+        west, south, east, north = area["bbox"]
+        if west <= longitude <= east and south <= latitude <= north:
+            return str(name)
+    return None
+
+
+def fuse(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Fuse all scenes of an area and period; waits for the sources the area's definition names, within its patience."""
+    missing = _missing_sources(unit)
+    if missing and not _out_of_patience(unit):
+        raise PrerequisiteMissingError(f"{unit.group} still waits for scenes of {', '.join(sorted(missing))}")
+    scenes = [granule_format.decode(workspace.read(granule), name=granule.id) for granule in unit.granules]
+    fused = fusion.fuse(scenes, parameters=fusion.FusionParameters())
+    sources = [{"id": granule.id, "sha256": granule.sha256} for granule in unit.granules]
+    made = NewGranule(
+        kind="fused",
+        id=unit.group,
+        group=unit.group,
+        body=granule_format.encode(fused),
+        suffix=".nc",
+        media_type=granule_format.MEDIA_TYPE,
+        attributes={"inputs": sources},
+    )
+    partial = f"fused without {', '.join(sorted(missing))}, which did not come in time" if missing else None
+    return UnitResult((made,), report=_about(fused), partial=partial)
+
+
+def _missing_sources(unit: Unit) -> set[str]:
+    area = areas().get(str(unit.granules[0].attributes["area"]), {})
+    return set(area.get("sources", ())) - {granule.attributes["source"] for granule in unit.granules}
+
+
+def _out_of_patience(unit: Unit) -> bool:
+    area = areas().get(str(unit.granules[0].attributes["area"]), {})
+    oldest = min(dt.datetime.fromisoformat(granule.registered_at) for granule in unit.granules)
+    return dt.datetime.now(dt.UTC) - oldest > dt.timedelta(hours=float(area.get("patience_hours", 24)))
