@@ -33,7 +33,14 @@ granule_table = sa.Table(
     sa.Column("current", sa.Boolean, nullable=False),
     sa.Column("registered_at", sa.Text, nullable=False),
     sa.UniqueConstraint("kind", "id", "sha256"),
-    sa.Index("granule_current", "kind", "id", unique=True, sqlite_where=sa.text("current"), postgresql_where="current"),
+    sa.Index(
+        "granule_current",
+        "kind",
+        "id",
+        unique=True,
+        sqlite_where=sa.text("current"),
+        postgresql_where=sa.text("current"),
+    ),
     sa.Index("granule_group", "kind", "group_id"),
 )
 
