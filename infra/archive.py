@@ -3,9 +3,8 @@
 Keys carry the content's hash, so an object is never overwritten and a reader can check what it got.
 """
 
+import hashlib
 import re
-
-from infra.settings import Bucket
 
 SHORT = 12
 _NOT_ID = re.compile(r"[^a-z0-9_-]+")
@@ -42,10 +41,10 @@ def quarantine_key(landing_key: str, sha256: str) -> str:
     return f"{landing_key}.{short(sha256)}"
 
 
-def product_prefix(bucket: Bucket, product: str, datetime_iso: str) -> str:
+def product_prefix(product: str, datetime_iso: str) -> str:
     """Folder of a product's items of one day, e.g. `land-cover/v1/2021/09/01`."""
     year, month, day = datetime_iso[:10].split("-")
-    return f"{product}/v1/{year}/{month}/{day}" if bucket == "products" else f"{product}/{year}/{month}/{day}"
+    return f"{product}/v1/{year}/{month}/{day}"
 
 
 def landing_prefixes() -> dict[str, str]:
@@ -66,3 +65,9 @@ def landing_parts(key: str) -> list[str]:
 def landing_key(kind: str, *parts: str) -> str:
     """Key under which a file of `kind` lands; the last part is the file's name."""
     return _LANDING_PREFIXES[kind] + "/".join(parts)
+
+
+def landing_version(key: str, body: bytes) -> str:
+    """Landing key that carries the content's hash before the file's name, so that another content never collides."""
+    folder, _, name = key.rpartition("/")
+    return f"{folder}/{short(hashlib.sha256(body).hexdigest())}-{name}"

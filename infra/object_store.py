@@ -9,14 +9,18 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from infra import settings
 
 #: Content above this size travels in parts of this size [octet].
 PART_SIZE = 16 * 1024 * 1024
 
 _READ_SIZE = 1024 * 1024
+_WRITE_ATTEMPTS = 3
 
 
 class ObjectStoreError(Exception):
@@ -81,6 +85,8 @@ class StoredObject:
         User metadata; a claim of the writer, never evidence.
     existed : bool
         True where a write found identical content already there.
+    etag : str or None
+        The store's own mark of the content, which changes when the content does; in listings and descriptions.
     """
 
     bucket: str
@@ -90,6 +96,7 @@ class StoredObject:
     media_type: str | None = None
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     existed: bool = False
+    etag: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +119,17 @@ _ERRORS: Mapping[str, type[ObjectStoreError]] = {
     "404": ObjectMissingError,
     "NoSuchKey": ObjectMissingError,
     "NoSuchBucket": ObjectMissingError,
-    "NoSuchUpload": ObjectMissingError,
     "412": KeyConflictError,
     "PreconditionFailed": KeyConflictError,
     "409": KeyConflictError,
     "ConditionalRequestConflict": KeyConflictError,
+    # A repeated completion whose first answer was lost: the key tells whether the content arrived.
+    "NoSuchUpload": KeyConflictError,
     "403": AccessRefusedError,
     "AccessDenied": AccessRefusedError,
     "SignatureDoesNotMatch": AccessRefusedError,
     "InvalidAccessKeyId": AccessRefusedError,
+    "RequestTimeTooSkewed": AccessRefusedError,
     "BadDigest": ChecksumRefusedError,
     "InvalidDigest": ChecksumRefusedError,
     "XAmzContentChecksumMismatch": ChecksumRefusedError,
@@ -149,7 +158,7 @@ def _translated(place: str) -> Iterator[None]:
         raise _error_from_response(error.response, place) from error
     except exceptions.FlexibleChecksumError as error:
         raise ChecksumRefusedError(f"{place}: {error}") from error
-    except (exceptions.HTTPClientError, exceptions.IncompleteReadError) as error:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError) as error:
         raise StoreUnavailableError(f"{place}: {error}") from error
     except exceptions.BotoCoreError as error:
         raise ObjectStoreError(f"{place}: {error}") from error
@@ -196,19 +205,19 @@ def _hex_from_checksum(checksum: str | None) -> str | None:
 def connect_client(
     *,
     endpoint: str | None,
-    credentials: Credentials,
+    credentials: Credentials | None,
     region: str = "us-east-1",
     attempts: int = 5,
     timeout: float = 30.0,
-) -> Any:  # noqa: ANN401 - the client class is made at run time
+) -> Any:
     """Open an S3 client with signature version 4, path addressing and retries with back-off.
 
     Parameters
     ----------
     endpoint : str or None
         Address of the store; None for AWS itself.
-    credentials : Credentials
-        Identity that signs.
+    credentials : Credentials or None
+        Identity that signs; None for what the environment of the client library offers.
     region : str
         Region that enters the signature.
     attempts : int
@@ -232,10 +241,60 @@ def connect_client(
         read_timeout=timeout,
         max_pool_connections=32,
     )
-    session = boto3.session.Session(
-        aws_access_key_id=credentials.access_key, aws_secret_access_key=credentials.secret_key, region_name=region
-    )
+    keys = {}
+    if credentials is not None:
+        keys = {"aws_access_key_id": credentials.access_key, "aws_secret_access_key": credentials.secret_key}
+    session = boto3.session.Session(region_name=region, **keys)
     return session.client("s3", endpoint_url=endpoint, config=config)
+
+
+def read_credentials(path: Path) -> Credentials:
+    """Read an identity from a JSON file with ``access_key`` and ``secret_key``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Credentials
+        The identity.
+
+    Raises
+    ------
+    ObjectStoreError
+        The file is missing or is not of that form.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Credentials(content["access_key"], content["secret_key"])
+    except OSError as error:
+        raise ObjectStoreError(f"{path}: the credentials cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError):
+        raise ObjectStoreError(f"{path}: not a JSON object with access_key and secret_key") from None
+
+
+def from_settings(chosen: settings.Settings) -> "ObjectStore":
+    """Object store of an installation; nothing is connected before the first request.
+
+    Parameters
+    ----------
+    chosen : infra.settings.Settings
+        Endpoint, file of credentials, region and names of buckets.
+
+    Returns
+    -------
+    ObjectStore
+        The store.
+    """
+    file = chosen.s3_credentials_file
+    return ObjectStore(
+        endpoint=chosen.s3_endpoint_url,
+        credentials=None if file is None else read_credentials(file),
+        region=chosen.s3_region,
+        staging_buckets={chosen.bucket("staging")},
+    )
 
 
 class ObjectStore:
@@ -245,8 +304,8 @@ class ObjectStore:
     ----------
     endpoint : str or None
         Address of the store; None for AWS itself.
-    credentials : Credentials
-        Identity that signs.
+    credentials : Credentials or None
+        Identity that signs; None for what the environment of the client library offers.
     region : str
         Region that enters the signature.
     staging_buckets : Set[str]
@@ -261,7 +320,7 @@ class ObjectStore:
         self,
         *,
         endpoint: str | None,
-        credentials: Credentials,
+        credentials: Credentials | None,
         region: str = "us-east-1",
         staging_buckets: Set[str] = frozenset({"tl-staging"}),
         attempts: int = 5,
@@ -274,7 +333,7 @@ class ObjectStore:
         self._opened: Any = None
 
     @property
-    def _client(self) -> Any:  # noqa: ANN401 - the client class is made at run time
+    def _client(self) -> Any:
         if self._opened is None:
             self._opened = connect_client(endpoint=self.endpoint, region=self.region, **cast(Any, self._connection))
         return self._opened
@@ -353,11 +412,16 @@ class ObjectStore:
         """
         digest = digest_of(body)
         written = StoredObject(bucket, key, digest.size, digest.sha256, media_type, dict(metadata or {}))
-        try:
-            self._write(written, body)
-        except KeyConflictError as conflict:
-            return self._identical(written, conflict)
-        return written
+        for _ in range(_WRITE_ATTEMPTS):
+            try:
+                self._write(written, body)
+            except KeyConflictError as conflict:
+                # A rival that loses its own write leaves the key empty: then the turn is ours again.
+                with contextlib.suppress(ObjectMissingError):
+                    return self._identical(written, conflict)
+            else:
+                return written
+        raise StoreUnavailableError(f"{bucket}/{key}: writers kept colliding and none left an object")
 
     def put_replace(
         self, bucket: str, key: str, body: bytes, *, media_type: str, metadata: Mapping[str, str] | None = None
@@ -457,7 +521,7 @@ class ObjectStore:
         ObjectMissingError
             There is no such object.
         """
-        with self.open(bucket, key) as stream, _translated(f"{bucket}/{key}"):
+        with self.open(bucket, key) as stream:
             return stream.read()
 
     def read_range(self, bucket: str, key: str, *, start: int, length: int) -> bytes:
@@ -477,7 +541,7 @@ class ObjectStore:
         bytes
             The octets asked for.
         """
-        with self.open(bucket, key, start=start, length=length) as stream, _translated(f"{bucket}/{key}"):
+        with self.open(bucket, key, start=start, length=length) as stream:
             return stream.read()
 
     @contextlib.contextmanager
@@ -501,8 +565,8 @@ class ObjectStore:
         selection = _range_arguments(start, length)
         with _translated(f"{bucket}/{key}"):
             body = self._client.get_object(Bucket=bucket, Key=key, **selection)["Body"]
-        with contextlib.closing(body):
-            yield cast(BinaryIO, body)
+            with contextlib.closing(body):
+                yield cast(BinaryIO, body)
 
     def head(self, bucket: str, key: str) -> StoredObject:
         """Describe an object without reading it.
@@ -526,7 +590,13 @@ class ObjectStore:
             answer = self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         checksum = _hex_from_checksum(answer.get("ChecksumSHA256"))
         return StoredObject(
-            bucket, key, answer["ContentLength"], checksum, answer.get("ContentType"), answer.get("Metadata", {})
+            bucket,
+            key,
+            answer["ContentLength"],
+            checksum,
+            answer.get("ContentType"),
+            answer.get("Metadata", {}),
+            etag=answer.get("ETag"),
         )
 
     def exists(self, bucket: str, key: str) -> bool:
@@ -561,7 +631,7 @@ class ObjectStore:
         ContentDigest
             Length [octet] and hash in hex.
         """
-        with self.open(bucket, key) as stream, _translated(f"{bucket}/{key}"):
+        with self.open(bucket, key) as stream:
             return _digest(stream)
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[StoredObject]:
@@ -577,12 +647,12 @@ class ObjectStore:
         Yields
         ------
         StoredObject
-            Key and size of each object.
+            Key, size and mark of each object.
         """
         with _translated(f"{bucket}/{prefix}"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
-                    yield StoredObject(bucket, entry["Key"], entry["Size"])
+                    yield StoredObject(bucket, entry["Key"], entry["Size"], etag=entry.get("ETag"))
 
     def presigned_url(self, bucket: str, key: str, *, lifetime: int) -> str:
         """Make an address that lets its holder read one object for a while.
@@ -626,6 +696,8 @@ class ObjectStore:
         }
 
     def _write_parts(self, written: StoredObject, body: bytes | Path) -> None:
+        from botocore import exceptions
+
         place = {"Bucket": written.bucket, "Key": written.key}
         with _translated(f"{written.bucket}/{written.key}"):
             upload = self._client.create_multipart_upload(
@@ -640,7 +712,8 @@ class ObjectStore:
                     **place, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
                 )
             except BaseException:
-                self._client.abort_multipart_upload(**place, UploadId=upload)
+                with contextlib.suppress(exceptions.ClientError, exceptions.BotoCoreError):
+                    self._client.abort_multipart_upload(**place, UploadId=upload)
                 raise
 
     def _send_parts(self, written: StoredObject, body: bytes | Path, upload: str) -> tuple[dict[str, Any], ...]:

@@ -96,9 +96,11 @@ def doctor() -> None:
         for name, remedy in _REQUIRED.items()
         if importlib.util.find_spec(name) is None
     ]
-    for program in ("setpriv", "unshare"):
-        if shutil.which(program) is None:
-            problems.append(f"{program} is not on the path: install Debian's util-linux")
+    problems += [
+        f"{program} is not on the path: install Debian's util-linux"
+        for program in ("setpriv", "unshare")
+        if shutil.which(program) is None
+    ]
     if sys.version_info[:2] != (3, 11):
         problems.append(f"Python {platform.python_version()} runs this; the lock is made for 3.11")
     home = settings.current().home

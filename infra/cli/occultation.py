@@ -46,7 +46,7 @@ def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
     started = time.perf_counter()
     row: dict[str, Any] = {"input": str(path), "output": None, "status": "ok", "quality_flags": [], "reason": None}
     try:
-        made = occultation.profile_from_file(path.read_bytes())
+        made = occultation.profile_from_file(path.read_bytes(), name=path.name)
     except OSError as error:
         row |= {"status": "unreadable", "reason": str(error)}
     except quality.BadInputError as error:
@@ -66,10 +66,7 @@ def plot(
     out: Path = typer.Option(..., "--out", dir_okay=False, help="PNG to write."),
 ) -> None:
     """Draw a profile: bending angle, refractivity and dry temperature with their uncertainty."""
-    import xarray as xr
+    from products import netcdf, profile_plot
 
-    from products import profile_plot
-
-    with xr.open_dataset(file, decode_timedelta=False) as dataset:
-        out.write_bytes(profile_plot.render(dataset.load()))
+    out.write_bytes(profile_plot.plot(netcdf.decode(file.read_bytes())))
     Console().print(f"drawn in {out}")

@@ -18,9 +18,9 @@ def _group() -> None:
 @app.command("list")
 def list_products(as_json: bool = typer.Option(False, "--json", help="Print one JSON array.")) -> None:
     """Show every product of every sector: code, titles, inputs, latency target."""
-    from products.sectors import definition
+    from products.sectors import definition, registry
 
-    rows = [definition.describe(product) for product in definition.definitions()]
+    rows = [definition.describe(product) for product in registry.definitions()]
     if as_json:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
         return

@@ -1,8 +1,8 @@
 """The input of the demonstration where no data are at hand: made by the project's own forward models, from a seed.
 
 One pass of our own constellation (occultations, orbit and an imager strip, with frames lost and symbols damaged on the
-way down), the GNSS orbits of that time, a coarse scene of another mission for the strip, and a year of optical and radar
-views of a small area.
+way down), the GNSS orbits of that time, a coarse scene of another mission for the strip, and a year of optical and
+radar views of a small area.
 """
 
 from collections.abc import Iterator

@@ -39,7 +39,9 @@ def run(
             chain_run.run_scheduled(workspace, running.scheduler, progress.stages)
         else:
             chain_run.run_plain(workspace, progress.stages)
-        publication.deliver_outbox(workspace.store, workspace.catalog, bucket=workspace.settings.bucket("catalogue"))
+        publication.deliver_outbox(
+            store=workspace.store, catalog=workspace.catalog, catalogue_bucket=workspace.settings.bucket("catalogue")
+        )
         progress.announce("checking every product in the store")
         return summary.Summary(
             counts=summary.counts(workspace),

@@ -4,9 +4,9 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from infra import catalog_store, granule_format, publication
+from infra import catalog_store, publication
 from infra.stages.workspace import Workspace
-from products import schema
+from products import netcdf, profile, schema
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def verify(workspace: Workspace) -> Verification:
     conventions = [
         problem for item in workspace.catalog.published() for problem in _convention_problems(workspace, item)
     ]
-    return Verification(items=report.items, checked=report.assets, problems=(*map(str, report.problems), *conventions))
+    return Verification(items=report.items, checked=report.assets, problems=(*map(str, report.failures), *conventions))
 
 
 def _convention_problems(workspace: Workspace, item: catalog_store.CatalogItem) -> Iterator[str]:
@@ -41,9 +41,8 @@ def _convention_problems(workspace: Workspace, item: catalog_store.CatalogItem) 
 
 
 def _netcdf(body: bytes) -> str | None:
-    dataset = granule_format.decode(body, name="profile")
     try:
-        schema.check(dataset)
+        schema.check(netcdf.decode(body), product=profile.PRODUCT)
     except schema.SchemaError as error:
         return str(error)
     return None

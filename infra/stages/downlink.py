@@ -72,7 +72,7 @@ def _level0(group: str, decoded: downlink.Downlink) -> Iterator[NewGranule]:
     streams = {channel.apid: packets for channel, packets in decoded.packets.items()}
     if layouts.GN_PVT in streams:
         yield _dataset("navigation", group, group, navigation.ephemeris_from_packets(streams[layouts.GN_PVT]))
-    soundings = b"".join(streams.get(apid, b"") for apid in (*layouts.RO_CL, layouts.RO_EVT))
+    soundings = b"".join(streams.get(apid, b"") for apid in (layouts.RO_CL_FORE, layouts.RO_CL_AFT, layouts.RO_EVT))
     for event in occultation.events_from_packets(soundings) if soundings else ():
         yield _dataset("level0_occultation", archive.identity(group, f"event{event.attrs['event_id']}"), group, event)
     lines = {apid: streams[apid] for apid in layouts.IM_LINE if apid in streams}

@@ -1,4 +1,4 @@
-"""Stages of the imagery: external scenes and our own strips to analysis-ready scenes, scenes of an area to one stack."""
+"""Stages of the imagery: external scenes and our own strips to analysis-ready scenes, an area's scenes to one stack."""
 
 import datetime as dt
 from functools import lru_cache
@@ -12,7 +12,7 @@ from infra import archive, granule_format
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
-from processors.imagery import external_scene, fusion, strip
+from processors.imagery import external_scene, fusion, grid, strip_scene
 
 AREAS = Path(__file__).resolve().parents[1] / "parameters" / "areas.yaml"
 
@@ -42,9 +42,9 @@ def calibrate_strip(unit: Unit, workspace: Workspace) -> UnitResult:
     """Reflectance of one of our imager's strips on a map grid; lines lost on the way down stay empty."""
     (granule,) = unit.granules
     level0 = granule_format.decode(workspace.read(granule), name=granule.id, decode_times=False)
-    scene = strip.calibrate(level0)
-    area = _area_of(scene) or granule.id
     identity = archive.identity("imager", granule.id)
+    scene = strip_scene.scene_from_strip(level0, source=identity)
+    area = _area_of(scene) or granule.id
     made = _scene_granule(scene, identity, source="imager", area=area)
     lost = int((~level0["line_valid"].to_numpy().astype(bool)).sum())
     partial = f"{lost} of {level0['line_valid'].size} lines were lost in the downlink" if lost else None
@@ -79,7 +79,8 @@ def areas() -> dict[str, Any]:
 
 def _area_of(scene: xr.Dataset) -> str | None:
     """Area whose box holds the scene's centre."""
-    longitude, latitude = strip.centre(scene)
+    extent = grid.geobox_of(scene).geographic_extent
+    ((longitude, latitude),) = extent.centroid.coords
     for name, area in areas().items():
         west, south, east, north = area["bbox"]
         if west <= longitude <= east and south <= latitude <= north:

@@ -1,5 +1,6 @@
 """Stages of the occultations: other centres' phases and our own packets to level 1B, level 1B to profiles."""
 
+import datetime as dt
 import hashlib
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -8,14 +9,16 @@ import numpy as np
 import xarray as xr
 
 from infra import archive, granule_format
-from infra.stages import auxiliary
+from infra.stages import auxiliary, package_document
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import timescales
 from processors.occultation import excess_phase, level1b
 from processors.orbit import sp3
-from products import netcdf, profile, profile_plot, schema
-from retrieval.occultation import profile_retrieval
+from products import netcdf, profile, profile_plot, stac
+from retrieval.occultation import profile_retrieval, quality
+
+COLLECTION = "occultation-profile"
 
 
 class Profile(NamedTuple):
@@ -76,21 +79,82 @@ def _orbits(workspace: Workspace, start: float, end: float) -> sp3.Sp3Orbits:
 
 
 def retrieve(unit: Unit, workspace: Workspace) -> UnitResult:
-    """Profile of the atmosphere from one occultation, as CF NetCDF with its picture."""
+    """Profile of the atmosphere from one occultation: CF NetCDF and its picture, packed for publication."""
     (granule,) = unit.granules
-    made = _profile(_decoded(workspace.read(granule), granule.id), source_sha256=granule.sha256)
-    picture = workspace.write_asset(profile_plot.render(made.dataset), ".png", "image/png")
-    attributes = {**profile.catalogue_fields(made.dataset), "quality_flags": made.quality_flags, "picture": picture}
-    product = NewGranule(
+    level1b_dataset = _decoded(workspace.read(granule), granule.id)
+    made = _profile(level1b_dataset, inputs={granule.id: granule.sha256})
+    document = package_document.PackageDocument(
+        item_id=archive.identity(COLLECTION, made.occultation_id),
+        collection=COLLECTION,
+        sector="weather",
+        bucket="profiles",
+        fields=_fields(made, level1b_dataset, granule.id, granule.sha256),
+        files={
+            "profile.nc": _file(workspace, made.netcdf, ".nc", granule_format.MEDIA_TYPE, ("data",), "Profile", "廓线"),
+            "quicklook.png": _file(
+                workspace, profile_plot.plot(made.dataset), ".png", "image/png", ("thumbnail",), "Quicklook", "快视图"
+            ),
+        },
+    )
+    package = NewGranule(
         kind="profile",
         id=archive.identity(made.occultation_id),
         group=unit.group,
-        body=made.netcdf,
-        suffix=".nc",
-        media_type=granule_format.MEDIA_TYPE,
-        attributes=attributes,
+        body=document.to_json(),
+        suffix=".json",
+        media_type="application/json",
+        attributes={"quality_flags": made.quality_flags},
     )
-    return UnitResult((product,), report={"quality_flags": made.quality_flags})
+    return UnitResult((package,), report={"quality_flags": made.quality_flags})
+
+
+def _file(
+    workspace: Workspace, body: bytes, suffix: str, media_type: str, roles: tuple[str, ...], title: str, title_zh: str
+) -> package_document.PackagedFile:
+    written = workspace.write_asset(body, suffix, media_type)
+    return package_document.PackagedFile(
+        key=written["key"],
+        sha256=written["sha256"],
+        media_type=media_type,
+        roles=roles,
+        title=title,
+        title_zh=title_zh,
+    )
+
+
+def _fields(made: Profile, level1b_dataset: xr.Dataset, source: str, sha256: str) -> stac.ItemFields:
+    attributes = made.dataset.attrs
+    start, end = (
+        timescales.utc_from_gps(float(level1b_dataset["time"][index]))
+        .astype("datetime64[us]")
+        .item()
+        .replace(tzinfo=dt.UTC)
+        for index in (0, -1)
+    )
+    west, south, east, north = (
+        float(attributes[f"geospatial_{name}"]) for name in ("lon_min", "lat_min", "lon_max", "lat_max")
+    )
+    latitude, longitude = (made.dataset[name].to_numpy() for name in ("latitude", "longitude"))
+    known = np.flatnonzero(np.isfinite(latitude) & np.isfinite(longitude))
+    track = [[float(longitude[index]), float(latitude[index])] for index in known[:: max(1, known.size // 20)]]
+    return stac.ItemFields(
+        product_code=COLLECTION,
+        title=attributes["title"],
+        title_zh=attributes["title_zh"],
+        description=attributes["summary"],
+        keywords=("radio occultation", "GNSS", "大气廓线"),
+        geometry={"type": "LineString", "coordinates": track},
+        bbox=(west, south, east, north),
+        start=start,
+        end=end,
+        quality_level="rapid",
+        quality_reasons=tuple(made.quality_flags),
+        uncertainty={"kind": "standard_deviation", "asset": "profile.nc"},
+        inputs=({"id": source, "sha256": sha256},),
+        level="L2",
+        software={"terralimb": attributes["product_version"]},
+        extra={"platform": str(attributes.get("platform", ""))},
+    )
 
 
 def profile_from_file(body: bytes, *, name: str) -> Profile:
@@ -101,16 +165,21 @@ def profile_from_file(body: bytes, *, name: str) -> Profile:
     processors.quality.BadInputError
         The file cannot be read, or is not a level-1 file of a known layout.
     """
-    return _profile(_level1b_from_bytes(body, name=name), source_sha256=hashlib.sha256(body).hexdigest())
+    return _profile(_level1b_from_bytes(body, name=name), inputs={name: hashlib.sha256(body).hexdigest()})
 
 
-def _profile(phases: xr.Dataset, *, source_sha256: str) -> Profile:
-    retrieved = profile_retrieval.retrieve(phases, parameters=profile_retrieval.OccultationParameters())
-    dataset = profile.complete(retrieved, source_sha256=source_sha256)
-    schema.check(dataset)
+def _profile(level1b_dataset: xr.Dataset, *, inputs: dict[str, str]) -> Profile:
+    parameters = profile_retrieval.OccultationParameters()
+    retrieved = profile_retrieval.retrieve(level1b_dataset, parameters=parameters)
+    dataset = profile.profile_from_retrieval(retrieved, parameters=parameters, inputs=inputs)
     return Profile(
-        occultation_id=dataset.attrs["occultation_id"],
+        occultation_id=str(retrieved.attrs["occultation_id"]),
         dataset=dataset,
         netcdf=netcdf.encode(dataset),
-        quality_flags=profile.quality_flags(dataset),
+        quality_flags=_flag_names(dataset),
     )
+
+
+def _flag_names(dataset: xr.Dataset) -> list[str]:
+    value = int(dataset["quality_flag"])
+    return [str(flag.name).lower() for flag in quality.FLAGS if value & flag]

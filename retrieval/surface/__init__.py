@@ -1,1 +1,1 @@
-"""Fused imagery to quantities of the land surface."""
+"""Measurements of the land surface from fused imagery: indices, vegetation, water, land cover, change."""

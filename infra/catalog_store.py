@@ -1,0 +1,879 @@
+"""Catalogue store: which revision of which item is current, where it lies, and what still has to be announced.
+
+One publication is one transaction: the old revision becomes superseded, the new one published, and the outbox gets
+the announcements of both. A partial unique index holds that an item never has two published revisions. SQLite is
+the embedded default, PostgreSQL the larger one; everything that differs between them is in the section "Dialects".
+Instants are stored as RFC 3339 UTC text of one fixed length, so that text order is time order.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from infra import database
+from products import notification, stac
+
+metadata = sa.MetaData()
+
+item_table = sa.Table(
+    "item",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("sector", sa.Text, nullable=False),
+    sa.Column("product", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state_reason", sa.Text),
+    sa.Column("start_time", sa.Text, nullable=False),
+    sa.Column("end_time", sa.Text, nullable=False),
+    sa.Column("west", sa.Double, nullable=False),
+    sa.Column("south", sa.Double, nullable=False),
+    sa.Column("east", sa.Double, nullable=False),
+    sa.Column("north", sa.Double, nullable=False),
+    sa.Column("content_sha256", sa.Text, nullable=False),
+    sa.Column("manifest_sha256", sa.Text, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("item_key", sa.Text, nullable=False),
+    sa.Column("manifest_key", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("published_at", sa.Text, nullable=False),
+    sa.UniqueConstraint("id", "revision", name="item_id_revision"),
+    sa.CheckConstraint("revision >= 1", name="item_revision_from_one"),
+    sa.CheckConstraint(
+        "state IN ('staged', 'verified', 'published', 'superseded', 'withdrawn')", name="item_state_known"
+    ),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "item_current",
+    item_table.c.id,
+    unique=True,
+    sqlite_where=sa.text("state = 'published'"),
+    postgresql_where=sa.text("state = 'published'"),
+)
+sa.Index("item_by_sector", item_table.c.sector, item_table.c.start_time)
+sa.Index("item_by_product", item_table.c.product, item_table.c.start_time)
+sa.Index("item_by_collection", item_table.c.collection, item_table.c.start_time)
+sa.Index("item_by_time", item_table.c.start_time)
+
+asset_table = sa.Table(
+    "asset",
+    metadata,
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["item_id", "revision"], ["item.id", "item.revision"], name="asset_of_item"),
+)
+
+outbox_table = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("item_id", sa.Text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.Column("delivered_at", sa.Text),
+    sa.UniqueConstraint("event", "item_id", "revision", name="outbox_event_once"),
+    sa.CheckConstraint("event IN ('published', 'superseded', 'withdrawn')", name="outbox_event_known"),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "outbox_undelivered",
+    outbox_table.c.sequence,
+    sqlite_where=sa.text("delivered_at IS NULL"),
+    postgresql_where=sa.text("delivered_at IS NULL"),
+)
+
+#: The most a search returns at once [1].
+PAGE_LIMIT = 10_000
+
+#: How many items are read at once on a walk through all of them [1].
+WALK_PAGE = 1000
+
+TimeBound = dt.datetime | str | None
+TimeRange = tuple[TimeBound, TimeBound]
+
+
+class CatalogError(Exception):
+    """The catalogue could not do what was asked."""
+
+
+class UnknownItemError(CatalogError):
+    """There is no such item, or it has no published revision."""
+
+
+class ContentWithdrawnError(CatalogError):
+    """Exactly this content was withdrawn; publishing it again would undo that silently."""
+
+
+class AnnouncementMissingError(CatalogError):
+    """There is no such announcement."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AssetRecord:
+    """Where one asset lies and what it must be.
+
+    Attributes
+    ----------
+    name : str
+        Name in the item.
+    bucket, key : str
+        Where the object is.
+    sha256 : str
+        Hash of its content, in hex.
+    size : int
+        Length [octet].
+    """
+
+    name: str
+    bucket: str
+    key: str
+    sha256: str
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatalogEntry:
+    """A verified revision to be published.
+
+    Attributes
+    ----------
+    item_id : str
+        Identity, without a version.
+    collection, sector, product : str
+        Collection, sector and product code.
+    start, end : datetime.datetime
+        First and last instant of the content; aware.
+    bbox : tuple of 4 float
+        West, south, east, north [degree]; west > east crosses the antimeridian.
+    content_sha256 : str
+        Hash over the names and hashes of everything the revision holds, in hex.
+    manifest_sha256 : str
+        Hash of the manifest, in hex.
+    bucket : str
+        Bucket of item and manifest.
+    item_key, manifest_key : str
+        Their keys.
+    document : Mapping[str, Any]
+        The STAC item as stored beside the assets.
+    assets : tuple of AssetRecord
+        Every asset.
+    """
+
+    item_id: str
+    collection: str
+    sector: str
+    product: str
+    start: dt.datetime
+    end: dt.datetime
+    bbox: tuple[float, float, float, float]
+    content_sha256: str
+    manifest_sha256: str
+    bucket: str
+    item_key: str
+    manifest_key: str
+    document: Mapping[str, Any]
+    assets: tuple[AssetRecord, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CatalogItem(CatalogEntry):
+    """A revision as the catalogue holds it.
+
+    Attributes
+    ----------
+    revision : int
+        Revision, from 1 [1].
+    state : str
+        staged, verified, published, superseded or withdrawn.
+    state_reason : str or None
+        Why it was withdrawn.
+    published_at : datetime.datetime
+        When it was published, UTC.
+    """
+
+    revision: int
+    state: str
+    state_reason: str | None
+    published_at: dt.datetime
+
+    @property
+    def item(self) -> dict[str, Any]:
+        """The STAC item as users see it: the stored document with revision, state and time of publication."""
+        return stac.with_publication(
+            self.document, revision=self.revision, state=self.state, published_at=self.published_at
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedRevision:
+    """Outcome of one publication.
+
+    Attributes
+    ----------
+    item_id : str
+        Identity.
+    revision : int
+        The current revision [1].
+    created : bool
+        False where the current revision had this content already.
+    """
+
+    item_id: str
+    revision: int
+    created: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Announcement:
+    """One row of the outbox.
+
+    Attributes
+    ----------
+    sequence : int
+        Position in the feed, growing [1].
+    event : str
+        published, superseded or withdrawn.
+    item_id : str
+        Identity of the item.
+    revision : int
+        Its revision [1].
+    payload : Mapping[str, Any]
+        What consumers are told.
+    created_at : datetime.datetime
+        When the event became true.
+    delivered_at : datetime.datetime or None
+        When it was delivered; None where that is outstanding.
+    """
+
+    sequence: int
+    event: str
+    item_id: str
+    revision: int
+    payload: Mapping[str, Any]
+    created_at: dt.datetime
+    delivered_at: dt.datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogCounts:
+    """How much the catalogue holds.
+
+    Attributes
+    ----------
+    states : Mapping[str, int]
+        Revisions by state [1].
+    sectors : Mapping[str, int]
+        Published items by sector [1].
+    products : Mapping[str, int]
+        Published items by product code [1].
+    announcements : int
+        Announcements ever made [1].
+    undelivered : int
+        Announcements outstanding [1].
+    """
+
+    states: Mapping[str, int]
+    sectors: Mapping[str, int]
+    products: Mapping[str, int]
+    announcements: int
+    undelivered: int
+
+
+# Instants and JSON
+
+
+def _text_from_instant(instant: dt.datetime) -> str:
+    if instant.tzinfo is None:
+        raise CatalogError(f"{instant.isoformat()} states no time zone")
+    return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _instant_from_text(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+def _bound(value: dt.datetime | str, *, last: bool) -> dt.datetime:
+    """Instant of one end of a range; a date alone means its first or last instant, a missing zone UTC."""
+    if isinstance(value, dt.datetime):
+        return value
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except ValueError:
+        raise CatalogError(f"{value!r} is not an ISO 8601 date or instant") from None
+    if len(value) == len("2021-09-01") and last:
+        instant += dt.timedelta(days=1, microseconds=-1)
+    return instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
+
+
+def _json_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+# Dialects
+
+_box_table = sa.table(
+    "item_box", sa.column("number"), sa.column("west"), sa.column("east"), sa.column("south"), sa.column("north")
+)
+
+# The R*Tree rounds its boxes outward to 32-bit floats, so it finds a superset that the exact columns then narrow.
+# A box across the antimeridian (west > east) is entered as all longitudes, for the same reason.
+_SPATIAL_INDEX_SQLITE = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS item_box USING rtree(number, west, east, south, north)",
+    """CREATE TRIGGER IF NOT EXISTS item_box_insert AFTER INSERT ON item BEGIN
+         INSERT INTO item_box (number, west, east, south, north)
+         VALUES (new.number, CASE WHEN new.west > new.east THEN -180 ELSE new.west END,
+                 CASE WHEN new.west > new.east THEN 180 ELSE new.east END, new.south, new.north); END""",
+    """CREATE TRIGGER IF NOT EXISTS item_box_delete AFTER DELETE ON item BEGIN
+         DELETE FROM item_box WHERE number = old.number; END""",
+    """INSERT INTO item_box (number, west, east, south, north)
+       SELECT number, CASE WHEN west > east THEN -180 ELSE west END, CASE WHEN west > east THEN 180 ELSE east END,
+              south, north FROM item WHERE number NOT IN (SELECT number FROM item_box)""",
+)
+
+# Its rounding outward fails where a 32-bit float underflows to zero, so a question is widened by more [degree].
+_INDEX_MARGIN = 1e-6
+
+_ADVISORY_LOCK_POSTGRESQL = 0x7465_7272
+
+
+def create_spatial_index(connection: sa.Connection) -> None:
+    """Create what finds boxes fast: the R*Tree and its triggers on SQLite, nothing further on PostgreSQL.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Connection in a transaction, after the tables were created; safe to repeat.
+    """
+    if connection.dialect.name == "sqlite":
+        for statement in _SPATIAL_INDEX_SQLITE:
+            connection.exec_driver_sql(statement)
+
+
+def _take_turn(connection: sa.Connection) -> None:
+    """Let one writer at a time in, before anything is read, so that revisions and feed order follow commit order."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK_POSTGRESQL)))
+    else:
+        # A write that touches no row takes SQLite's write lock, whatever way the transaction was begun.
+        connection.execute(sa.update(outbox_table).where(sa.false()).values(event=outbox_table.c.event))
+
+
+def _inside_index(connection: sa.Connection, spans: Sequence[tuple[float, float]], bbox: Sequence[float]) -> Any:
+    if connection.dialect.name != "sqlite":
+        return sa.true()
+    box, south, north, margin = _box_table.c, bbox[1], bbox[3], _INDEX_MARGIN
+    overlaps = (sa.and_(box.west <= east + margin, box.east >= west - margin) for west, east in spans)
+    found = sa.select(box.number).where(sa.or_(*overlaps), box.south <= north + margin, box.north >= south - margin)
+    return item_table.c.number.in_(found)
+
+
+# Conditions of a search
+
+
+def _longitude_spans(bbox: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    west, _, east, _ = bbox
+    return ((west, east),) if west <= east else ((west, 180.0), (-180.0, east))
+
+
+def _span_condition(west: float, east: float) -> Any:
+    column = item_table.c
+    plain = sa.and_(column.west <= column.east, column.west <= east, column.east >= west)
+    across = sa.and_(column.west > column.east, sa.or_(column.west <= east, column.east >= west))
+    return sa.or_(plain, across)
+
+
+def _box_condition(connection: sa.Connection, bbox: Sequence[float]) -> Any:
+    spans = _longitude_spans(bbox)
+    east_west = sa.or_(*(_span_condition(west, east) for west, east in spans))
+    north_south = sa.and_(item_table.c.south <= bbox[3], item_table.c.north >= bbox[1])
+    return sa.and_(_inside_index(connection, spans, bbox), east_west, north_south)
+
+
+def _time_conditions(datetime_range: TimeRange) -> Iterator[Any]:
+    since, until = datetime_range
+    if since is not None:
+        yield item_table.c.end_time >= _text_from_instant(_bound(since, last=False))
+    if until is not None:
+        yield item_table.c.start_time <= _text_from_instant(_bound(until, last=True))
+
+
+def _check_box(bbox: Sequence[float]) -> None:
+    if len(bbox) != 4:
+        raise CatalogError(f"a box is west, south, east, north, not {list(bbox)}")
+    west, south, east, north = bbox
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise CatalogError(f"the box {list(bbox)} is not within -180..180, -90..90 with south <= north")
+
+
+# Rows
+
+
+def _entry_row(entry: CatalogEntry, *, revision: int, published_at: str) -> dict[str, Any]:
+    west, south, east, north = entry.bbox
+    return {
+        "id": entry.item_id,
+        "revision": revision,
+        "collection": entry.collection,
+        "sector": entry.sector,
+        "product": entry.product,
+        "state": "published",
+        "start_time": _text_from_instant(entry.start),
+        "end_time": _text_from_instant(entry.end),
+        "west": west,
+        "south": south,
+        "east": east,
+        "north": north,
+        "content_sha256": entry.content_sha256,
+        "manifest_sha256": entry.manifest_sha256,
+        "bucket": entry.bucket,
+        "item_key": entry.item_key,
+        "manifest_key": entry.manifest_key,
+        "document": _json_text(entry.document),
+        "published_at": published_at,
+    }
+
+
+def _asset_rows(entry: CatalogEntry, revision: int) -> list[dict[str, Any]]:
+    key = {"item_id": entry.item_id, "revision": revision}
+    return [key | dataclasses.asdict(asset) for asset in entry.assets]
+
+
+def _item_from_row(row: Mapping[str, Any], assets: Sequence[AssetRecord]) -> CatalogItem:
+    return CatalogItem(
+        item_id=row["id"],
+        revision=row["revision"],
+        collection=row["collection"],
+        sector=row["sector"],
+        product=row["product"],
+        state=row["state"],
+        state_reason=row["state_reason"],
+        start=_instant_from_text(row["start_time"]),
+        end=_instant_from_text(row["end_time"]),
+        bbox=(row["west"], row["south"], row["east"], row["north"]),
+        content_sha256=row["content_sha256"],
+        manifest_sha256=row["manifest_sha256"],
+        bucket=row["bucket"],
+        item_key=row["item_key"],
+        manifest_key=row["manifest_key"],
+        document=json.loads(row["document"]),
+        assets=tuple(assets),
+        published_at=_instant_from_text(row["published_at"]),
+    )
+
+
+def _announcement_from_row(row: Mapping[str, Any]) -> Announcement:
+    delivered = row["delivered_at"]
+    return Announcement(
+        sequence=row["sequence"],
+        event=row["event"],
+        item_id=row["item_id"],
+        revision=row["revision"],
+        payload=json.loads(row["payload"]),
+        created_at=_instant_from_text(row["created_at"]),
+        delivered_at=None if delivered is None else _instant_from_text(delivered),
+    )
+
+
+def _subject(row: Mapping[str, Any]) -> notification.Subject:
+    links = {"item": row["item_key"], "manifest": row["manifest_key"]}
+    return notification.Subject(
+        item_id=row["id"],
+        revision=row["revision"],
+        collection=row["collection"],
+        sector=row["sector"],
+        product=row["product"],
+        content_sha256=row["content_sha256"],
+        manifest_sha256=row["manifest_sha256"],
+        start=row["start_time"],
+        end=row["end_time"],
+        bbox=(row["west"], row["south"], row["east"], row["north"]),
+        links={relation: f"s3://{row['bucket']}/{key}" for relation, key in links.items()},
+    )
+
+
+class CatalogStore:
+    """The catalogue behind one database engine.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        SQLite or PostgreSQL, as `infra.database.engine` makes it; the tables of `metadata` and
+        `create_spatial_index` must be there.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    # Writing
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Open a transaction that holds the writer's turn from its first statement on.
+
+        Yields
+        ------
+        sqlalchemy.Connection
+            Connection for `publish`, `withdraw` and writes of the caller that must stand or fall with them.
+        """
+        with self.engine.begin() as connection:
+            _take_turn(connection)
+            yield connection
+
+    @contextlib.contextmanager
+    def _turn(self, connection: sa.Connection | None) -> Iterator[sa.Connection]:
+        if connection is None:
+            with self.writing() as own:
+                yield own
+        else:
+            _take_turn(connection)
+            yield connection
+
+    def publish(
+        self, entry: CatalogEntry, *, published_at: dt.datetime, connection: sa.Connection | None = None
+    ) -> PublishedRevision:
+        """Make a verified revision the current one, in one transaction with its announcements.
+
+        Parameters
+        ----------
+        entry : CatalogEntry
+            The revision; every asset must be stored and verified.
+        published_at : datetime.datetime
+            Instant of publication; aware.
+        connection : sqlalchemy.Connection or None
+            Transaction to join (see `writing`); None for one of its own.
+
+        Returns
+        -------
+        PublishedRevision
+            The current revision; ``created`` is False where it had this content already.
+
+        Raises
+        ------
+        ContentWithdrawnError
+            A revision with exactly this content was withdrawn.
+        """
+        _check_box(entry.bbox)
+        with self._turn(connection) as turn:
+            latest = self._latest(turn, entry.item_id)
+            if latest is None:
+                return self._insert(turn, entry, revision=1, published_at=published_at)
+            _refuse_withdrawn(turn, entry)
+            if latest["content_sha256"] == entry.content_sha256:
+                return PublishedRevision(entry.item_id, latest["revision"], created=False)
+            revision = latest["revision"] + 1
+            if latest["state"] == "published":
+                self._move(turn, latest, state="superseded", at=published_at, successor=revision)
+            return self._insert(turn, entry, revision=revision, published_at=published_at)
+
+    def withdraw(
+        self, item_id: str, *, reason: str, withdrawn_at: dt.datetime, connection: sa.Connection | None = None
+    ) -> PublishedRevision:
+        """Take the current revision of an item back and announce why; its record stays.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity of the item.
+        reason : str
+            Why, for its users to read.
+        withdrawn_at : datetime.datetime
+            Instant of withdrawal; aware.
+        connection : sqlalchemy.Connection or None
+            Transaction to join; None for one of its own.
+
+        Returns
+        -------
+        PublishedRevision
+            The revision that was withdrawn.
+
+        Raises
+        ------
+        UnknownItemError
+            The item has no published revision.
+        """
+        with self._turn(connection) as turn:
+            latest = self._latest(turn, item_id)
+            if latest is None or latest["state"] != "published":
+                raise UnknownItemError(f"{item_id} has no published revision to withdraw")
+            self._move(turn, latest, state="withdrawn", at=withdrawn_at, reason=reason)
+        return PublishedRevision(item_id, latest["revision"], created=False)
+
+    def mark_delivered(self, sequence: int, *, delivered_at: dt.datetime) -> bool:
+        """Record that an announcement was delivered.
+
+        Parameters
+        ----------
+        sequence : int
+            Its position in the feed [1].
+        delivered_at : datetime.datetime
+            Instant of delivery; aware.
+
+        Returns
+        -------
+        bool
+            False where it was recorded before; the first record stands.
+
+        Raises
+        ------
+        AnnouncementMissingError
+            There is no such announcement.
+        """
+        row = outbox_table.c
+        with self.engine.begin() as connection:
+            statement = sa.update(outbox_table).where(row.sequence == sequence, row.delivered_at.is_(None))
+            changed = connection.execute(statement.values(delivered_at=_text_from_instant(delivered_at))).rowcount
+            known = connection.execute(sa.select(row.sequence).where(row.sequence == sequence)).first()
+        if known is None:
+            raise AnnouncementMissingError(f"there is no announcement {sequence}")
+        return changed == 1
+
+    # Reading
+
+    def search(
+        self,
+        *,
+        sector: str | None = None,
+        product: str | None = None,
+        collection: str | None = None,
+        bbox: Sequence[float] | None = None,
+        datetime_range: TimeRange | None = None,
+        limit: int = 100,
+        include_superseded: bool = False,
+    ) -> tuple[CatalogItem, ...]:
+        """Find items, newest content first.
+
+        Parameters
+        ----------
+        sector, product, collection : str or None
+            Exact values; None for any.
+        bbox : Sequence[float] or None
+            West, south, east, north that the item must touch [degree]; west > east crosses the antimeridian.
+        datetime_range : tuple of 2 (datetime.datetime, str or None), or None
+            Aware instants, or ISO 8601 text, between which some of the content lies, ends included; None for open.
+        limit : int
+            The most to return, 1 to `PAGE_LIMIT` [1].
+        include_superseded : bool
+            Whether superseded revisions are found too; withdrawn ones never are.
+
+        Returns
+        -------
+        tuple of CatalogItem
+            Ordered by start (newest first), identity and revision.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise CatalogError(f"limit must be 1 to {PAGE_LIMIT}, not {limit}")
+        column = item_table.c
+        wanted = {"sector": sector, "product": product, "collection": collection}
+        conditions = [column[name] == value for name, value in wanted.items() if value is not None]
+        conditions.append(column.state.in_(("published", "superseded") if include_superseded else ("published",)))
+        conditions.extend(_time_conditions(datetime_range or (None, None)))
+        with database.reading(self.engine) as connection:
+            if bbox is not None:
+                _check_box(bbox)
+                conditions.append(_box_condition(connection, bbox))
+            order = (column.start_time.desc(), column.id, column.revision.desc())
+            statement = sa.select(item_table).where(*conditions).order_by(*order).limit(limit)
+            return self._items(connection, statement)
+
+    def item(self, item_id: str, revision: int | None = None) -> CatalogItem | None:
+        """Look one item up.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity.
+        revision : int or None
+            Which revision; None for the latest, whose state may be withdrawn [1].
+
+        Returns
+        -------
+        CatalogItem or None
+            The revision; None where there is none.
+        """
+        column = item_table.c
+        statement = sa.select(item_table).where(column.id == item_id).order_by(column.revision.desc()).limit(1)
+        if revision is not None:
+            statement = statement.where(column.revision == revision)
+        with database.reading(self.engine) as connection:
+            return next(iter(self._items(connection, statement)), None)
+
+    def published(self) -> Iterator[CatalogItem]:
+        """Walk through every published item in the order of identities.
+
+        Yields
+        ------
+        CatalogItem
+            The current revision of each item.
+        """
+        column, last = item_table.c, ""
+        while True:
+            statement = sa.select(item_table).where(column.state == "published", column.id > last)
+            with database.reading(self.engine) as connection:
+                page = self._items(connection, statement.order_by(column.id).limit(WALK_PAGE))
+            yield from page
+            if not page:
+                return
+            last = page[-1].item_id
+
+    def announcements(self, *, after: int = 0, limit: int = 100) -> tuple[Announcement, ...]:
+        """Read the feed from a position on.
+
+        Parameters
+        ----------
+        after : int
+            The last position already seen [1].
+        limit : int
+            The most to return [1].
+
+        Returns
+        -------
+        tuple of Announcement
+            In feed order.
+        """
+        return self._announcements(outbox_table.c.sequence > after, limit)
+
+    def undelivered(self, *, limit: int = 1000) -> tuple[Announcement, ...]:
+        """Read what still has to be delivered.
+
+        Parameters
+        ----------
+        limit : int
+            The most to return [1].
+
+        Returns
+        -------
+        tuple of Announcement
+            In feed order.
+        """
+        return self._announcements(outbox_table.c.delivered_at.is_(None), limit)
+
+    def counts(self) -> CatalogCounts:
+        """Count revisions, items and announcements."""
+        column = item_table.c
+        with database.reading(self.engine) as connection:
+            total, delivered = connection.execute(
+                sa.select(sa.func.count(), sa.func.count(outbox_table.c.delivered_at)).select_from(outbox_table)
+            ).one()
+            return CatalogCounts(
+                states=_tally(connection, column.state),
+                sectors=_tally(connection, column.sector, column.state == "published"),
+                products=_tally(connection, column.product, column.state == "published"),
+                announcements=total,
+                undelivered=total - delivered,
+            )
+
+    # Parts
+
+    @staticmethod
+    def _latest(connection: sa.Connection, item_id: str) -> dict[str, Any] | None:
+        column = item_table.c
+        statement = sa.select(item_table).where(column.id == item_id).order_by(column.revision.desc()).limit(1)
+        row = connection.execute(statement).mappings().first()
+        return None if row is None else dict(row)
+
+    @staticmethod
+    def _insert(
+        connection: sa.Connection, entry: CatalogEntry, *, revision: int, published_at: dt.datetime
+    ) -> PublishedRevision:
+        row = _entry_row(entry, revision=revision, published_at=_text_from_instant(published_at))
+        connection.execute(sa.insert(item_table), [row])
+        if entry.assets:
+            connection.execute(sa.insert(asset_table), _asset_rows(entry, revision))
+        _announce(connection, row, event="published", at=published_at)
+        return PublishedRevision(entry.item_id, revision, created=True)
+
+    @staticmethod
+    def _move(
+        connection: sa.Connection,
+        row: Mapping[str, Any],
+        *,
+        state: str,
+        at: dt.datetime,
+        successor: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        change = sa.update(item_table).where(item_table.c.number == row["number"])
+        connection.execute(change.values(state=state, state_reason=reason))
+        _announce(connection, row, event=state, at=at, successor=successor, reason=reason)
+
+    @staticmethod
+    def _items(connection: sa.Connection, statement: sa.Select[Any]) -> tuple[CatalogItem, ...]:
+        rows = [dict(row) for row in connection.execute(statement).mappings()]
+        assets = _assets_of(connection, [(row["id"], row["revision"]) for row in rows])
+        return tuple(_item_from_row(row, assets.get((row["id"], row["revision"]), ())) for row in rows)
+
+    def _announcements(self, condition: sa.ColumnElement[bool], limit: int) -> tuple[Announcement, ...]:
+        statement = sa.select(outbox_table).where(condition).order_by(outbox_table.c.sequence).limit(limit)
+        with database.reading(self.engine) as connection:
+            return tuple(_announcement_from_row(dict(row)) for row in connection.execute(statement).mappings())
+
+
+def _refuse_withdrawn(connection: sa.Connection, entry: CatalogEntry) -> None:
+    column = item_table.c
+    same = (column.id == entry.item_id, column.content_sha256 == entry.content_sha256, column.state == "withdrawn")
+    row = connection.execute(sa.select(column.revision, column.state_reason).where(*same)).first()
+    if row is not None:
+        raise ContentWithdrawnError(
+            f"{entry.item_id}: exactly this content was withdrawn as revision {row.revision}: {row.state_reason}"
+        )
+
+
+def _announce(
+    connection: sa.Connection,
+    row: Mapping[str, Any],
+    *,
+    event: str,
+    at: dt.datetime,
+    successor: int | None = None,
+    reason: str | None = None,
+) -> None:
+    instant = _text_from_instant(at)
+    payload = notification.announcement(
+        _subject(row), event=event, occurred_at=instant, successor=successor, reason=reason
+    )
+    connection.execute(
+        sa.insert(outbox_table),
+        [
+            {
+                "event": event,
+                "item_id": row["id"],
+                "revision": row["revision"],
+                "payload": _json_text(payload),
+                "created_at": instant,
+            }
+        ],
+    )
+
+
+def _tally(connection: sa.Connection, column: sa.ColumnElement[str], *conditions: Any) -> dict[str, int]:
+    statement = sa.select(column, sa.func.count()).where(*conditions).group_by(column).order_by(column)
+    return {str(row[0]): int(row[1]) for row in connection.execute(statement)}
+
+
+def _assets_of(
+    connection: sa.Connection, revisions: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], list[AssetRecord]]:
+    found: dict[tuple[str, int], list[AssetRecord]] = {}
+    column = asset_table.c
+    for start in range(0, len(revisions), 400):
+        wanted = sa.tuple_(column.item_id, column.revision).in_(revisions[start : start + 400])
+        statement = sa.select(asset_table).where(wanted).order_by(column.item_id, column.revision, column.name)
+        for row in connection.execute(statement):
+            record = AssetRecord(name=row.name, bucket=row.bucket, key=row.key, sha256=row.sha256, size=row.size)
+            found.setdefault((row.item_id, row.revision), []).append(record)
+    return found
