@@ -1,7 +1,7 @@
 """The common grid: where a scene lies, which grid to work on, and how to bring a scene onto another grid."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -166,12 +166,12 @@ def snapped(geobox: GeoBox) -> GeoBox:
     return covering(geobox.boundingbox.bbox, crs=str(geobox.crs), resolution=abs(float(geobox.transform.a)))
 
 
-def covering(bounds: tuple[float, float, float, float], *, crs: str, resolution: float) -> GeoBox:
+def covering(bounds: Sequence[float], *, crs: str, resolution: float) -> GeoBox:
     """Smallest aligned grid that covers a bounding box.
 
     Parameters
     ----------
-    bounds : tuple of float
+    bounds : Sequence of float
         Left, bottom, right, top [CRS unit].
     crs : str
         Coordinate reference system of the grid.
@@ -210,6 +210,24 @@ def working_grid(scene: xr.Dataset) -> GeoBox:
     crs = f"EPSG:{utm_zone((bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2)}"
     projected = rasterio.warp.transform_bounds(system(own).to_wkt(), crs, *bounds.bbox)
     return covering(projected, crs=crs, resolution=round(pixel_size(own), 3))
+
+
+def geographic_bounds(geobox: GeoBox) -> tuple[float, float, float, float]:
+    """Smallest box in WGS 84 that holds a grid.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        The grid.
+
+    Returns
+    -------
+    tuple of float
+        West, south, east, north [degree].
+    """
+    bounds = rasterio.warp.transform_bounds(system(geobox).to_wkt(), "EPSG:4326", *geobox.boundingbox.bbox)
+    west, south, east, north = (float(edge) for edge in bounds)
+    return west, south, east, north
 
 
 def utm_zone(longitude: float, latitude: float) -> int:

@@ -86,7 +86,8 @@ def parse(text: str) -> Sp3Orbits:
     BadInputError
         `not_sp3`, `sp3_truncated`, `sp3_time_system` or `sp3_irregular`.
     """
-    lines = text.splitlines()
+    # Some archives hold files with an empty first line.
+    lines = text.strip().splitlines()
     _require_header(lines)
     epochs: list[float] = []
     rows: list[tuple[int, str, tuple[float, float, float, float]]] = []

@@ -5,6 +5,7 @@ EPSG:32648. Nothing here uses the processing it is meant to test: strip geometry
 calibration are written out again.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -189,7 +190,7 @@ def simulate_external_scene(
     *,
     seed: int,
     time: np.datetime64,
-    bounds: tuple[float, float, float, float],
+    bounds: Sequence[float],
     resolution: float = 1000.0,
     area: str = "",
 ) -> xr.Dataset:
@@ -203,7 +204,7 @@ def simulate_external_scene(
         Seed of noise and radiometry.
     time : np.datetime64
         Time (UTC).
-    bounds : tuple of float
+    bounds : Sequence of float
         Left, bottom, right, top in EPSG:32648 [m].
     resolution : float
         Pixel size [m].

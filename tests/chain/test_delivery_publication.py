@@ -318,6 +318,29 @@ def test_publishers_of_the_same_edition_at_once_make_one_revision(desk: Desk) ->
     assert desk.verify() == publication.VerificationReport(1, 2, 27, 0, ())
 
 
+class OvertakenStore:
+    """A store whose first pointer is written late: meanwhile another publisher has finished the next edition."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.inner, self.overtake = desk.store, iter([lambda: desk.publish(OTHER)])
+
+    def __getattr__(self, attribute: str) -> object:
+        return getattr(self.inner, attribute)
+
+    def put_replace(self, *place: str, **content: str) -> object_store.StoredObject:
+        for publish in self.overtake:
+            publish()
+        return self.inner.put_replace(*place, **content)
+
+
+def test_a_pointer_written_late_does_not_turn_back(desk: Desk) -> None:
+    slow = dataclasses.replace(desk, store=OvertakenStore(desk))  # type: ignore[arg-type]
+    slow.publish()
+    (pointer,) = desk.catalogue("latest/").values()
+    assert pointer["revision"] == 2
+    assert desk.verify().ok
+
+
 class LyingStore:
     """A store that gives back something else than was written to one key."""
 

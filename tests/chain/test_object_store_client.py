@@ -137,6 +137,18 @@ def test_content_in_parts_arrives_whole_once_and_only_once(
         store.put_new(bucket, "large", file, media_type=BINARY)
 
 
+def test_of_rivals_sending_parts_the_later_to_finish_loses(
+    store: object_store.ObjectStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (bytes([number]) * (object_store.PART_SIZE + 1) for number in (1, 2))
+    # Each looked before the other had finished, and found the key free.
+    monkeypatch.setattr(object_store.ObjectStore, "exists", lambda *_: False)
+    store.put_new(bucket, "large", first, media_type=BINARY)
+    with pytest.raises(object_store.KeyConflictError):
+        store.put_new(bucket, "large", second, media_type=BINARY)
+    assert store.digest(bucket, "large") == object_store.digest_of(first)
+
+
 def test_a_file_that_changes_while_it_is_sent_is_refused(
     store: object_store.ObjectStore, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from processors.ccsds import checksum, link, space_packet
+from processors.ccsds import checksum, frame_sync, link, randomizer, space_packet
 from processors.level0 import downlink
 from processors.simulation import downlink as simulation
 from processors.simulation import packets as encoder
@@ -136,6 +136,53 @@ def test_fly_wheel_bridges_three_markers_and_no_more(sent, clean, destroyed, kep
     result = decode(octets.tobytes())
     assert (decoded_packets(result) == sorted(sent)) is kept
     assert result.completeness["bytes"]["junk"] == (0 if kept else destroyed * CADU)
+
+
+@pytest.mark.parametrize(("errors", "kept"), [(6, True), (7, False)])
+def test_last_marker_has_no_witness_and_must_be_near_enough_itself(clean, errors, kept):
+    octets = np.frombuffer(clean.cadus, dtype=np.uint8).copy()
+    octets[-CADU : -CADU + 4] ^= np.packbits(np.arange(32) < errors)
+    result = decode(octets.tobytes())
+    assert result.completeness["frames"]["received"] == len(clean.cadus) // CADU - (not kept)
+    assert result.completeness["bytes"]["junk"] == (0 if kept else CADU)
+
+
+def test_synchroniser_reports_the_state_of_every_marker(clean):
+    octets = np.frombuffer(clean.cadus[: 6 * CADU], dtype=np.uint8).copy().reshape(6, CADU)
+    octets[2, :4] ^= np.packbits(np.arange(32) < 3)
+    octets[4] ^= 0xFF
+    octets[4, 3] ^= 1
+    found = frame_sync.synchronize(octets.reshape(-1), cadu_length=CADU)
+    assert found.marker_errors.tolist() == [0, 0, 3, 0, 1, 0]
+    assert found.inverted.tolist() == [False, False, False, False, True, False]
+    assert found.start.tolist() == [8 * CADU * i for i in range(6)]
+    assert not found.slip.any()
+
+
+def test_first_frame_is_found_although_the_second_marker_is_destroyed(sent, clean):
+    octets = np.frombuffer(clean.cadus, dtype=np.uint8).copy()
+    octets[CADU : CADU + 4] = 0
+    assert decoded_packets(decode(octets.tobytes())) == sorted(sent)
+
+
+def test_idle_frames_with_a_frozen_counter_are_no_duplicates_of_one_another(clean):
+    frames = np.frombuffer(clean.cadus, dtype=np.uint8).reshape(-1, CADU)
+    plain = randomizer.randomize(frames[:, 4:])
+    idle = frames[(plain[:, 1] & 0x3F) == 63][:1]
+    recording = np.vstack((frames, *[idle] * 4)).tobytes()
+    result = decode(recording)
+    assert result.completeness["frames"]["duplicate"] == 0
+    assert result.completeness["frames"]["idle"] == decode(clean.cadus).completeness["frames"]["idle"] + 4
+    twice = decode(recording, recording)
+    assert twice.completeness["frames"]["duplicate"] == len(recording) // CADU
+
+
+def test_of_identical_frames_the_less_corrected_one_is_counted(sent, clean):
+    wrong = {(2, i): (2, 0, 0, 0) for i in range(10)}
+    worse = simulation.assemble_pass({2: sent}, link=OURS, spacecraft=SCID, symbol_errors=wrong)
+    result = decode(worse.cadus, clean.cadus)
+    assert result.completeness["corrected_symbols"] == 0
+    assert result == decode(clean.cadus, worse.cadus)
 
 
 def test_first_marker_is_found_with_two_wrong_bits_and_not_with_three(sent, clean):

@@ -6,14 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 from numpy.testing import assert_allclose, assert_array_equal
 
 from processors import constants, quality
-from processors.ccsds import space_packet
-from processors.level0 import housekeeping, imager, layouts, navigation, occultation
+from processors.ccsds import link, space_packet
+from processors.level0 import downlink, housekeeping, imager, layouts, navigation, occultation
+from processors.simulation import downlink as simulation
 from processors.simulation import packets as encoder
 
 START = 1.42e9 + 0.123456
+LINKS = Path(__file__).parents[2] / "infra/parameters/links"
 DOCUMENT = Path(__file__).parents[2] / "docs/packets.md"
 
 
@@ -340,6 +343,60 @@ def test_housekeeping_counts_what_was_produced_before_it():
     assert_array_equal(counters["frames_produced"].sel(vcid=0), np.arange(20) * 256 // 884)
     octets = np.minimum(np.arange(1, 21), 10) * 950 + np.arange(1, 21) * 80
     assert_array_equal(counters["frames_produced"].sel(vcid=2), octets // 884)
+
+
+def received(result, *apids):
+    return b"".join(octets for channel, octets in result.packets.items() if channel.apid in apids)
+
+
+def test_satellite_to_instrument_records_through_a_noisy_pass_with_losses():
+    ours = link.link_from_mapping(yaml.safe_load((LINKS / "terralimb.yaml").read_text()))
+    time, position, velocity = orbit(20)
+    counts, line_time, longitude, latitude = a_strip()
+    event = an_event(samples=800)
+    images = encoder.line_records(counts, line_time=line_time, gain=[1.0] * 5, integration_time=[0.01] * 5)
+    sent = encoder.telemetry(
+        housekeeping_time=START + 0.5 + np.arange(21.0),
+        navigation=encoder.navigation_records(time, position=position, velocity=velocity),
+        events=[event],
+        imagery=images + encoder.ancillary_records(line_time, edge_longitude=longitude, edge_latitude=latitude),
+        zone_length=ours.layout.zone_length,
+    )
+    recording = simulation.assemble_pass(
+        sent, link=ours, spacecraft=76, lost_frames=[(2, 5), (4, 300)], bit_error_rate=2e-4, seed=1
+    )
+    result = downlink.decode([recording.cadus], link=ours)
+    assert result.completeness["corrected_symbols"] > 0
+    assert {(row["vcid"], row["missing"]) for row in result.completeness["virtual_channels"]} == {
+        (0, 0),
+        (2, 1),
+        (4, 1),
+        (6, 0),
+        (63, 0),
+    }
+
+    (decoded,) = occultation.events_from_packets(
+        received(result, layouts.RO_CL_FORE, layouts.RO_CL_AFT, layouts.RO_EVT)
+    )
+    assert decoded.attrs["missing_packets"] == 16 - decoded.attrs["received_packets"] > 0
+    present = np.isin(event.time, decoded["time"])
+    assert present.sum() == decoded.sizes["time"] < 800
+    assert np.max(np.abs(decoded["carrier_phase"].values - event.carrier_phase[:, present])) < 2e-4
+
+    strip = imager.strip_from_packets(
+        {apid: received(result, apid) for apid in layouts.IM_LINE}, received(result, layouts.IM_ANC)
+    )
+    valid = strip["line_valid"].values
+    assert 1 <= (~valid).sum() <= 2
+    assert_array_equal(strip["counts"].values[valid], counts[valid])
+
+    produced = housekeeping.produced_counters(received(result, layouts.HK_FAST))["packets_produced"].isel(time=-1)
+    surviving = {(row["vcid"], row["apid"]): row["surviving"] for row in recording.truth["packets"]}
+    for row in result.completeness["packets"]:
+        if not row["idle"]:
+            assert row["count"] == surviving[row["vcid"], row["apid"]]
+        if row["apid"] in layouts.IM_LINE:
+            assert int(produced.sel(apid=row["apid"])) == 95 == row["count"] + row["missing"]
 
 
 def test_finished_packets_are_ordered_numbered_and_checked():

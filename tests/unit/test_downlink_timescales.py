@@ -1,5 +1,8 @@
 """GPS time and UTC."""
 
+import importlib.resources
+import time
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -34,6 +37,20 @@ def test_gps_time_runs_on_through_the_leap_second():
         "2017-01-01T00:00:00.500000000",
         "2017-01-01T00:00:00.500000000",
     ]
+
+
+def test_leap_seconds_are_those_of_the_time_zone_database():
+    table = importlib.resources.files("tzdata").joinpath("zoneinfo/leapseconds").read_text()
+    published = []
+    for line in table.splitlines():
+        if line.startswith("Leap") and int(line.split()[1]) >= 1980:
+            _, year, month, day, *_ = line.split()
+            parsed = time.strptime(f"{year} {month} {day}", "%Y %b %d")
+            date = f"{parsed.tm_year}-{parsed.tm_mon:02d}-{parsed.tm_mday:02d}"
+            published.append(np.datetime64(date, "D") + 1)
+    after = timescales.gps_from_utc(np.array(published))
+    assert timescales.leap_seconds(after).tolist() == list(range(1, len(published) + 1))
+    assert timescales.leap_seconds(after - 0.5).tolist() == list(range(len(published)))
 
 
 def test_round_trip_holds_to_the_resolution_of_float64():

@@ -141,7 +141,9 @@ def test_file_that_ends_early_is_refused_as_truncated():
     assert cause_of(stack) == "truncated"
 
 
-def raster(numbers: np.ndarray, *, crs: str | None = UTM, scale: float | None = 1e-4, nodata=0, tags=None) -> MemoryFile:
+def raster(
+    numbers: np.ndarray, *, crs: str | None = UTM, scale: float | None = 1e-4, nodata=0, tags=None
+) -> MemoryFile:
     """A GeoTIFF in memory."""
     memory = MemoryFile()
     options = {"crs": crs, "transform": TRANSFORM, "nodata": nodata}

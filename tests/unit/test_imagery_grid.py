@@ -98,7 +98,9 @@ def test_working_grid_of_degrees_is_the_utm_zone_of_the_middle():
     assert grid.alignment_offset(working) <= grid.ALIGNMENT_TOLERANCE
 
 
-@pytest.mark.parametrize(("longitude", "latitude", "zone"), [(106.5, 29.5, 32648), (3.0, 50.0, 32631), (-179.9, -1, 32701)])
+@pytest.mark.parametrize(
+    ("longitude", "latitude", "zone"), [(106.5, 29.5, 32648), (3.0, 50.0, 32631), (-179.9, -1, 32701)]
+)
 def test_utm_zone_counts_from_the_date_line(longitude, latitude, zone):
     assert grid.utm_zone(longitude, latitude) == zone
 
