@@ -213,7 +213,13 @@ class CatalogItem(CatalogEntry):
 
     @property
     def item(self) -> dict[str, Any]:
-        """The STAC item as users see it: the stored document with revision, state and time of publication."""
+        """The STAC item as users see it: the stored document with revision, state and time of publication.
+
+        Returns
+        -------
+        dict
+            The item, ready for JSON.
+        """
         return stac.with_publication(
             self.document, revision=self.revision, state=self.state, published_at=self.published_at
         )
@@ -763,7 +769,13 @@ class CatalogStore:
         return self._announcements(outbox_table.c.delivered_at.is_(None), limit)
 
     def counts(self) -> CatalogCounts:
-        """Count revisions, items and announcements."""
+        """Count revisions, items and announcements.
+
+        Returns
+        -------
+        CatalogCounts
+            The counts.
+        """
         column = item_table.c
         with database.reading(self.engine) as connection:
             total, delivered = connection.execute(

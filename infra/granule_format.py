@@ -48,7 +48,8 @@ def decode(body: bytes, *, name: str, **options: Any) -> xr.Dataset:
         raise quality.BadInputError("unreadable", f"{name} is not a NetCDF file: it begins with {body[:8]!r}")
     try:
         with _opened(body) as source:
-            return xr.open_dataset(xr.backends.NetCDF4DataStore(source), **options).load()
+            store = xr.backends.NetCDF4DataStore(source)  # type: ignore[no-untyped-call]
+            return xr.open_dataset(store, **options).load()
     except (OSError, RuntimeError, IndexError, ValueError, UnicodeDecodeError) as error:
         raise quality.BadInputError("unreadable", f"{name} cannot be read as NetCDF: {error}") from error
 

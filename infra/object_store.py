@@ -375,7 +375,13 @@ class ObjectStore:
         return True
 
     def buckets(self) -> tuple[str, ...]:
-        """Names of the buckets this identity sees, sorted."""
+        """Names of the buckets this identity sees, sorted.
+
+        Returns
+        -------
+        tuple of str
+            The names.
+        """
         with _translated(str(self.endpoint)):
             answer = self._client.list_buckets()
         return tuple(sorted(entry["Name"] for entry in answer.get("Buckets", [])))

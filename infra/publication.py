@@ -143,7 +143,13 @@ class VerificationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether nothing is wrong.
+
+        Returns
+        -------
+        bool
+            True where nothing is wrong.
+        """
         return not self.failures
 
 

@@ -66,14 +66,19 @@ def modelled_pass(seed: int) -> ModelledPass:
 def _imagery(strip: scenes.SimulatedStrip) -> list[packets.PacketRecord]:
     level0 = strip.strip
     time = level0["line_time"].to_numpy()
-    edges = {name: level0[name].to_numpy() for name in ("edge_longitude", "edge_latitude")}
     lines = packets.line_records(
         level0["counts"].to_numpy(),
         line_time=time,
         gain=line_packet.per_band(level0, "gain").tolist(),
         integration_time=line_packet.per_band(level0, "integration_time").tolist(),
     )
-    return [*lines, *packets.ancillary_records(time, **edges, interval=1)]
+    ancillary = packets.ancillary_records(
+        time,
+        edge_longitude=level0["edge_longitude"].to_numpy(),
+        edge_latitude=level0["edge_latitude"].to_numpy(),
+        interval=1,
+    )
+    return [*lines, *ancillary]
 
 
 def files(seed: int) -> Iterator[LandedFile]:

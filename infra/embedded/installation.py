@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from infra import database, settings
+from infra import database, object_store, settings
 from infra.embedded import daemon, metadata_database, object_store_server, scheduler
 from infra.stages import workspace
 
@@ -42,16 +42,12 @@ def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announ
         if chosen.s3_endpoint_url is None:
             announce("starting the object store")
             chosen = _with_object_store(chosen, stack)
+        store = object_store.from_settings(chosen)
         for name in settings.BUCKETS:
-            workspace_store(chosen).create_bucket(chosen.bucket(name))
+            store.create_bucket(chosen.bucket(name))
         database.upgrade(chosen.resolved_database_url())
         airflow = _scheduler(chosen, stack, announce) if with_scheduler else None
         yield Installation(chosen, workspace.open_workspace(chosen), airflow)
-
-
-def workspace_store(chosen: settings.Settings) -> "workspace.object_store.ObjectStore":
-    """Object store behind `chosen` settings."""
-    return workspace.object_store.from_settings(chosen)
 
 
 def environment(chosen: settings.Settings) -> dict[str, str]:

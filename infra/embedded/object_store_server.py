@@ -276,11 +276,11 @@ def stop(home: Path, *, timeout: float = 30.0) -> bool:
     if not layout.root.is_dir():
         return False
     with _locked(layout):
-        pid = _serving_pid(layout)
-        if pid is not None:
-            _terminate(pid, timeout=timeout)
-        _remove_sockets(layout)
-    return pid is not None
+        server = _attached(layout)
+        if server is not None:
+            _terminate(server.pid, timeout=timeout)
+        _remove_sockets(layout, server.ports if server else _remembered_ports(layout))
+    return server is not None
 
 
 @contextlib.contextmanager
@@ -422,9 +422,8 @@ def _socket_paths(layout: _Layout, ports: Mapping[str, int]) -> Iterator[Path]:
         yield layout.root / f"{name}.sock"
 
 
-def _remove_sockets(layout: _Layout) -> None:
-    """Remove the sockets a killed server leaves behind."""
-    ports = _remembered_ports(layout)
+def _remove_sockets(layout: _Layout, ports: Mapping[str, int] | None) -> None:
+    """Remove the sockets the server leaves behind."""
     for path in _socket_paths(layout, ports) if ports else ():
         with contextlib.suppress(OSError):
             path.unlink()
@@ -482,7 +481,7 @@ def _started(layout: _Layout, *, timeout: float) -> RunningServer:
     _make_token_keys(layout)
     _write_identities(layout)
     for attempt in range(1, _START_ATTEMPTS + 1):
-        _remove_sockets(layout)
+        _remove_sockets(layout, _remembered_ports(layout))
         ports = _chosen_ports(layout)
         daemon.write_private(layout.state, json.dumps({"version": VERSION, "ports": ports}, indent=2))
         server = _server(layout, _spawned(layout, ports), ports)

@@ -30,7 +30,16 @@ def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
     granules = [_completeness(group, decoded.completeness), *_packets(group, decoded)]
     if name == OWN_LINK:
         granules += list(_level0(group, decoded))
-    return UnitResult(tuple(granules), report=_report(decoded.completeness))
+    return UnitResult(tuple(granules), report=_report(decoded.completeness), partial=_cut(decoded.completeness))
+
+
+def _cut(account: dict[str, Any]) -> str | None:
+    octets = account["bytes"]
+    left = {name: octets[name] for name in ("junk", "tail") if octets[name]}
+    if not left:
+        return None
+    named = " and ".join(f"{count} octets of {name}" for name, count in left.items())
+    return f"used as far as it goes: {named} are no whole frame (a recording cut in mid-frame, or noise around it)"
 
 
 def _link_name(key: str) -> str:

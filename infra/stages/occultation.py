@@ -68,7 +68,8 @@ def _decoded(body: bytes, name: str) -> xr.Dataset:
 
 def _orbits(workspace: Workspace, start: float, end: float) -> sp3.Sp3Orbits:
     first, last = (
-        np.datetime_as_string(instant, unit="s") + "+00:00" for instant in timescales.utc_from_gps([start, end])
+        np.datetime_as_string(instant, unit="s") + "+00:00"
+        for instant in timescales.utc_from_gps(np.array([start, end]))
     )
     holding = auxiliary.holding(workspace, kind="gnss-orbits", time=first)
     ending = {granule.id for granule in auxiliary.holding(workspace, kind="gnss-orbits", time=last)}

@@ -25,6 +25,8 @@ def build(unit: Unit, workspace: Workspace) -> UnitResult:
     try:
         built = package.build(fused, definition=chosen)
     except definition.NotApplicableError as error:
+        if error.cause == "no_usable_pixel":
+            return UnitResult(partial=str(error), report={"cause": error.cause})
         raise NotApplicableError(str(error)) from error
     document = package_document.PackageDocument(
         item_id=built.item_id,

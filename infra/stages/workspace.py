@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from infra import archive, catalog_store, database, ledger, object_store, settings
+from infra import archive, catalog_store, database, object_store, settings
+from infra import ledger as facts
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Workspace:
 
     settings: settings.Settings
     store: object_store.ObjectStore
-    ledger: ledger.Ledger
+    ledger: facts.Ledger
     catalog: catalog_store.CatalogStore
 
-    def read(self, granule: ledger.Granule) -> bytes:
+    def read(self, granule: facts.Granule) -> bytes:
         """Bytes of a granule, checked against the hash the ledger holds.
 
         Raises
@@ -44,16 +45,16 @@ class Workspace:
             raise CorruptGranuleError(f"{granule.bucket}/{granule.key} is not the content registered in the ledger")
         return body
 
-    def write(self, granules: Iterable[NewGranule]) -> list[ledger.Granule]:
+    def write(self, granules: Iterable[NewGranule]) -> list[facts.Granule]:
         """Put new granules into the archive; identical content already there is left alone."""
         return [self._write(granule) for granule in granules]
 
-    def _write(self, new: NewGranule) -> ledger.Granule:
+    def _write(self, new: NewGranule) -> facts.Granule:
         sha256 = hashlib.sha256(new.body).hexdigest()
         bucket = self.settings.bucket("archive")
         key = archive.granule_key(new.kind, new.id, sha256, new.suffix)
         self.store.put_new(bucket, key, new.body, media_type=new.media_type)
-        return ledger.Granule(
+        return facts.Granule(
             kind=new.kind,
             id=new.id,
             sha256=sha256,
@@ -89,7 +90,7 @@ def open_workspace(chosen: settings.Settings) -> Workspace:
     return Workspace(
         settings=chosen,
         store=object_store.from_settings(chosen),
-        ledger=ledger.Ledger(engine),
+        ledger=facts.Ledger(engine),
         catalog=catalog_store.CatalogStore(engine),
     )
 

@@ -132,7 +132,7 @@ def event_records(event: CarrierObservation) -> list[PacketRecord]:
     Parameters
     ----------
     event : CarrierObservation
-        The event, sampled evenly.
+        The event, sampled evenly from a whole microsecond on.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def event_records(event: CarrierObservation) -> list[PacketRecord]:
     Raises
     ------
     ValueError
-        The samples are not even, or a carrier is not in the interface.
+        The samples are not even or not at whole microseconds, or a carrier is not in the interface.
     """
     period = _sample_period(event.time)
     begin = np.arange(0, event.time.size, layouts.SAMPLES)
@@ -157,9 +157,12 @@ def event_records(event: CarrierObservation) -> list[PacketRecord]:
 
 
 def _sample_period(time: FloatArray) -> int:
-    step = float(np.median(np.diff(time)))
-    period = round(step / layouts.SAMPLE_PERIOD_UNIT)
-    even = time[0] + np.arange(time.size) * period * layouts.SAMPLE_PERIOD_UNIT
+    first = round(float(time[0]) * layouts.MICROSECONDS)
+    if abs(first / layouts.MICROSECONDS - time[0]) > np.spacing(time[0]):
+        raise ValueError("an event must begin at a whole microsecond")
+    unit = layouts.SAMPLE_PERIOD_MICROSECONDS
+    period = round(float(np.median(np.diff(time))) * layouts.MICROSECONDS / unit)
+    even = (first + np.arange(time.size) * period * unit) / layouts.MICROSECONDS
     if period < 1 or np.max(np.abs(even - time)) > 1e-6:
         raise ValueError("an event must be sampled evenly, at a multiple of 10 us")
     return period

@@ -4,6 +4,7 @@ The optical truth is `processors.simulation.scenes`'; the radar answer is writte
 alone, so that an algorithm which predicts one from the other is tested against something it did not make.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,12 @@ class SimulatedSeries(NamedTuple):
 
 
 def simulate_series(
-    landscape: scenes.Landscape, *, seed: int, geobox: GeoBox, times: list[np.datetime64], missing: tuple[int, ...] = ()
+    landscape: scenes.Landscape,
+    *,
+    seed: int,
+    geobox: GeoBox,
+    times: Sequence[np.datetime64],
+    missing: tuple[int, ...] = (),
 ) -> SimulatedSeries:
     """View a landscape once a month with an optical mission and a radar.
 
@@ -52,7 +58,7 @@ def simulate_series(
         Seed of clouds, noise and speckle.
     geobox : GeoBox
         Grid in EPSG:32648.
-    times : list of np.datetime64
+    times : sequence of np.datetime64
         Dates (UTC).
     missing : tuple of int
         Positions of dates without an optical view [1].

@@ -30,7 +30,7 @@ def _arguments(process: psutil.Process) -> str:
     return " ".join(process.info["cmdline"] or ())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def store(server: object_store_server.RunningServer) -> Iterator[object_store.ObjectStore]:
     connected = server.connect()
     yield connected

@@ -1,13 +1,12 @@
 """The main job end to end, as experiments: the scheduler's run, the plain run, real files, bad files, killed runs.
 
 Rationale: everything later hangs on this chain, so it is judged from outside, through the command people type.
-Expectation: both paths publish the same bytes, a second run finds nothing to do, bad input costs nothing else, and a run
-that was killed anywhere ends in the same products as one that was not.
+Expectation: both paths publish the same bytes, a second run finds nothing to do, bad input costs nothing else, and a
+run that was killed anywhere ends in the same products as one that was not.
 """
 
 import json
 import os
-import random
 import shutil
 import signal
 import sqlite3
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
 import pytest
 
@@ -143,7 +143,7 @@ def test_a_killed_run_ends_in_the_same_products_when_started_again(
     homes: Callable[[str], Path], plain: Run, seed: int
 ) -> None:
     home = homes(f"killed{seed}")
-    generator = random.Random(seed)
+    generator = np.random.default_rng(seed)
     for _ in range(3):
         child = subprocess.Popen(
             [str(COMMAND), "demo", "--no-airflow"],
@@ -217,7 +217,7 @@ def test_bad_files_are_named_with_their_reason_and_make_the_exit_status_one(with
 @pytest.mark.oracle
 def test_bad_files_cost_the_good_ones_nothing(with_bad_files: Run, real: Run) -> None:
     assert real.status == 0, real.text[-4000:]
-    good = {row for row in published(real.home)}
+    good = published(real.home)
     assert good
     assert good <= published(with_bad_files.home)
     assert with_bad_files.summary["problems"] == []
@@ -225,7 +225,8 @@ def test_bad_files_cost_the_good_ones_nothing(with_bad_files: Run, real: Run) ->
 
 @pytest.mark.oracle
 def test_a_pass_cut_in_mid_frame_is_used_as_far_as_it_goes(with_bad_files: Run, bad_files: Path) -> None:
-    assert "cut.dat" not in {row["unit"].rpartition("-")[2] for row in with_bad_files.summary["troubles"]}
+    (state,) = [row["state"] for row in with_bad_files.summary["troubles"] if row["unit"].endswith("cut.dat")]
+    assert state == "partial"
     with sqlite3.connect(with_bad_files.home / "terralimb.sqlite") as connection:
         (report,) = connection.execute(
             "SELECT report FROM outcome WHERE stage = 'ingest_downlink' AND unit LIKE '%cut.dat'"

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.chain
 def own_home(tmp_path: Path) -> Iterator[Path]:
     """Home of a server this test may kill."""
     yield tmp_path
-    object_store_server.stop(tmp_path)
+    object_store_server.stop(tmp_path, timeout=0.0)
     assert object_store_server.running(tmp_path) is None
 
 

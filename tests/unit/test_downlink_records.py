@@ -36,7 +36,8 @@ def an_event(*, seed=1, samples=3010, frequency=(constants.GPS_L1, constants.GPS
     elapsed = np.arange(samples) * 0.02
     phase = 2.6e7 + 6500.0 * elapsed - 30.0 * elapsed**2 + 1e-3 * np.cumsum(random.normal(size=(2, samples)), axis=1)
     snr = np.abs(700.0 * np.exp(-elapsed / 20.0) * (1.0 + 0.2 * random.normal(size=(2, samples))))
-    return Event(START + elapsed, phase, snr, np.array(frequency), **changes)
+    time = (round(START * 1e6) + np.arange(samples) * 20000) / 1e6
+    return Event(time, phase, snr, np.array(frequency), **changes)
 
 
 def stream(records):
@@ -167,6 +168,8 @@ def test_encoder_refuses_uneven_samples_and_unknown_carriers():
     uneven = event._replace(time=np.r_[event.time[:50], event.time[50:] + 0.004])
     with pytest.raises(ValueError, match="evenly"):
         encoder.event_records(uneven)
+    with pytest.raises(ValueError, match="whole microsecond"):
+        encoder.event_records(event._replace(time=event.time + 5e-7))
     with pytest.raises(ValueError, match="no signal"):
         encoder.event_records(event._replace(carrier_frequency=np.array([1575.42e6, 1.6e9])))
 

@@ -1,0 +1,229 @@
+"""Geometric optics: from the Doppler shift of one signal to bending angle and impact parameter.
+
+Vorob'ev and Krasil'nikova (1994); the derivation followed is that of Hajj et al. (2002) with the origin at the centre
+of curvature.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.signal import savgol_filter
+
+from processors.arrays import FloatArray
+
+
+class RayGeometry(NamedTuple):
+    """Where the ends of the rays are and how they move, in the plane of propagation about the centre of curvature.
+
+    Attributes
+    ----------
+    receiver_radius, transmitter_radius : FloatArray
+        Distances from the centre of curvature [m], shape (n,).
+    separation : FloatArray
+        Angle between the two radii [rad].
+    distance : FloatArray
+        Straight-line distance [m].
+    distance_rate : FloatArray
+        Rate of the straight-line distance [m s-1].
+    receiver_radial, receiver_along : FloatArray
+        Receiver velocity outward and in the sense from transmitter to receiver [m s-1].
+    transmitter_radial, transmitter_along : FloatArray
+        Transmitter velocity in the same senses [m s-1].
+    """
+
+    receiver_radius: FloatArray
+    transmitter_radius: FloatArray
+    separation: FloatArray
+    distance: FloatArray
+    distance_rate: FloatArray
+    receiver_radial: FloatArray
+    receiver_along: FloatArray
+    transmitter_radial: FloatArray
+    transmitter_along: FloatArray
+
+
+class BendingAngle(NamedTuple):
+    """Bending of one signal by sample.
+
+    Attributes
+    ----------
+    impact_parameter : FloatArray
+        Impact parameter [m], shape (n,).
+    bending_angle : FloatArray
+        Bending angle [rad], positive toward the Earth.
+    """
+
+    impact_parameter: FloatArray
+    bending_angle: FloatArray
+
+
+@dataclass(frozen=True)
+class DopplerFilter:
+    """Local polynomial that turns phase into Doppler.
+
+    Attributes
+    ----------
+    window : float
+        Length of the window [s]: about two Fresnel times.
+    degree : int
+        Degree of the polynomial [1].
+    """
+
+    window: float = 2.0
+    degree: int = 3
+
+
+def ray_geometry(
+    receiver_position: FloatArray,
+    *,
+    receiver_velocity: FloatArray,
+    transmitter_position: FloatArray,
+    transmitter_velocity: FloatArray,
+) -> RayGeometry:
+    """Resolve inertial states about the centre of curvature into the plane of propagation.
+
+    Parameters
+    ----------
+    receiver_position : FloatArray
+        Receiver relative to the centre of curvature [m], shape (n, 3).
+    receiver_velocity : FloatArray
+        Inertial velocity of the receiver [m s-1].
+    transmitter_position : FloatArray
+        Transmitter at transmission relative to the centre of curvature [m].
+    transmitter_velocity : FloatArray
+        Inertial rate of that position per unit of receive time [m s-1].
+
+    Returns
+    -------
+    RayGeometry
+        Geometry by sample.
+    """
+    receiver_radius = np.linalg.norm(receiver_position, axis=1)
+    transmitter_radius = np.linalg.norm(transmitter_position, axis=1)
+    normal = np.cross(transmitter_position, receiver_position)
+    sine = np.linalg.norm(normal, axis=1)
+    normal = normal / sine[:, None]
+    receiver_up = receiver_position / receiver_radius[:, None]
+    transmitter_up = transmitter_position / transmitter_radius[:, None]
+    line = receiver_position - transmitter_position
+    distance = np.linalg.norm(line, axis=1)
+    return RayGeometry(
+        receiver_radius=receiver_radius,
+        transmitter_radius=transmitter_radius,
+        separation=np.arctan2(sine, _dot(transmitter_position, receiver_position)),
+        distance=distance,
+        distance_rate=_dot(line, receiver_velocity - transmitter_velocity) / distance,
+        receiver_radial=_dot(receiver_velocity, receiver_up),
+        receiver_along=_dot(receiver_velocity, np.cross(normal, receiver_up)),
+        transmitter_radial=_dot(transmitter_velocity, transmitter_up),
+        transmitter_along=_dot(transmitter_velocity, np.cross(normal, transmitter_up)),
+    )
+
+
+def _dot(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Scalar products by row."""
+    return np.asarray(np.einsum("ij,ij->i", first, second))
+
+
+def excess_doppler(excess_phase: FloatArray, *, time: FloatArray, parameters: DopplerFilter) -> FloatArray:
+    """Rate of the excess phase by a local polynomial, separately between gaps.
+
+    Parameters
+    ----------
+    excess_phase : FloatArray
+        Excess phase [m], shape (n,), NaN where missing.
+    time : FloatArray
+        Times of the samples [s], increasing.
+    parameters : DopplerFilter
+        Window and degree.
+
+    Returns
+    -------
+    FloatArray
+        Excess Doppler [m s-1], positive for growing phase; NaN in gaps and in stretches shorter than the window.
+        Savitzky and Golay (1964).
+    """
+    rate = np.full_like(excess_phase, np.nan)
+    valid = np.flatnonzero(np.isfinite(excess_phase))
+    if valid.size < 2:
+        return rate
+    step = float(np.median(np.diff(time)))
+    length = max(round(parameters.window / step) // 2 * 2 + 1, parameters.degree + 2)
+    for run in np.split(valid, np.flatnonzero(np.diff(time[valid]) > 1.5 * step) + 1):
+        if run.size >= length:
+            rate[run] = savgol_filter(
+                excess_phase[run], length, parameters.degree, deriv=1, delta=float(np.mean(np.diff(time[run])))
+            )
+    return rate
+
+
+def bending_angle_from_doppler(doppler: FloatArray, *, geometry: RayGeometry, iterations: int = 12) -> BendingAngle:
+    """Impact parameter and bending angle that explain a Doppler shift in a spherically symmetric atmosphere.
+
+    Parameters
+    ----------
+    doppler : FloatArray
+        Excess Doppler [m s-1], shape (n,).
+    geometry : RayGeometry
+        Ends of the rays about the centre of curvature.
+    iterations : int
+        Newton steps [1], from the straight line.
+
+    Returns
+    -------
+    BendingAngle
+        NaN where the Doppler is NaN or no ray explains it. Hajj et al. (2002), equations 22-24.
+    """
+    receiver, transmitter = geometry.receiver_radius, geometry.transmitter_radius
+    path_rate = geometry.distance_rate + doppler
+    impact = np.sin(geometry.separation) * receiver * transmitter / geometry.distance
+    nearest = np.minimum(receiver, transmitter) * (1.0 - 1e-9)
+    step = np.zeros_like(impact)
+    for _ in range(iterations):
+        impact = np.clip(impact, 0.0, nearest)
+        sine_receiver, sine_transmitter = impact / receiver, impact / transmitter
+        cosine_receiver, cosine_transmitter = np.sqrt(1.0 - sine_receiver**2), np.sqrt(1.0 - sine_transmitter**2)
+        misfit = (
+            geometry.receiver_radial * cosine_receiver
+            + geometry.receiver_along * sine_receiver
+            + geometry.transmitter_radial * cosine_transmitter
+            - geometry.transmitter_along * sine_transmitter
+            - path_rate
+        )
+        slope = (geometry.receiver_along - geometry.receiver_radial * sine_receiver / cosine_receiver) / receiver - (
+            geometry.transmitter_along + geometry.transmitter_radial * sine_transmitter / cosine_transmitter
+        ) / transmitter
+        step = misfit / slope
+        impact = impact - step
+    impact = np.where(np.abs(step) < 1e-3, impact, np.nan)
+    impact = np.where((impact > 0.0) & (impact < nearest), impact, np.nan)
+    bending = geometry.separation - np.arccos(impact / receiver) - np.arccos(impact / transmitter)
+    return BendingAngle(impact, bending)
+
+
+def multipath_top(bending: BendingAngle, *, heights: FloatArray, tolerance: float, ceiling: float) -> float:
+    """Highest impact parameter below which rays cross, so that one Doppler no longer belongs to one ray.
+
+    Parameters
+    ----------
+    bending : BendingAngle
+        Bending by sample.
+    heights : FloatArray
+        Straight-line heights of the samples [m].
+    tolerance : float
+        Rise of the impact parameter against the motion that counts as a crossing [m].
+    ceiling : float
+        Impact parameter above which noise, not multipath, is held responsible [m].
+
+    Returns
+    -------
+    float
+        Impact parameter [m], NaN where no rays cross.
+    """
+    usable = np.flatnonzero(np.isfinite(bending.impact_parameter) & (np.nan_to_num(bending.impact_parameter) < ceiling))
+    sinking = bending.impact_parameter[usable[np.argsort(-heights[usable], kind="stable")]]
+    if sinking.size == 0:
+        return float("nan")
+    crossed = sinking[sinking - np.minimum.accumulate(sinking) > tolerance]
+    return float(crossed.max()) if crossed.size else float("nan")

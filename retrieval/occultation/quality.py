@@ -1,0 +1,159 @@
+"""Quality flags of a profile, each with its published threshold."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.arrays import FloatArray
+
+
+class QualityFlag(IntFlag):
+    """What is doubtful about a profile; 0 is nothing."""
+
+    GOOD = 0
+    HIGH_NOISE = 1
+    BENDING_BIAS = 2
+    LOW_TOP = 4
+    SHALLOW = 8
+    SECOND_SIGNAL_LOST_HIGH = 16
+    NO_SECOND_SIGNAL = 32
+    BACKGROUND_UNFITTED = 64
+    TEMPERATURE_IMPLAUSIBLE = 128
+    SUPER_REFRACTION = 256
+    DATA_GAPS = 512
+    REFRACTIVITY_IMPLAUSIBLE = 1024
+
+
+FLAGS = tuple(flag for flag in QualityFlag if flag)
+
+
+@dataclass(frozen=True)
+class QualityThresholds:
+    """Limits beyond which a flag is raised.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of observed minus background bending at 60 to 80 km [rad].
+    bias : float
+        Mean of the same [rad].
+    top : float
+        Impact height the observation must reach [m].
+    bottom : float
+        Altitude the profile must reach downward [m].
+    second_signal : float
+        Impact height down to which the second signal must be there [m].
+    coldest, warmest : float
+        Range of dry temperature between `temperature_bottom` and `temperature_top` [K].
+    temperature_bottom, temperature_top : float
+        Altitudes between which the dry temperature is judged [m].
+    critical_gradient : float
+        Refractivity gradient that traps rays [1e-6 m-1].
+    gaps : float
+        Fraction of missing samples [1].
+    largest_refractivity : float
+        Refractivity no atmosphere exceeds [1e-6].
+    """
+
+    noise: float = 1e-5
+    bias: float = 5e-6
+    top: float = 60_000.0
+    bottom: float = 6_000.0
+    second_signal: float = 20_000.0
+    coldest: float = 150.0
+    warmest: float = 330.0
+    temperature_bottom: float = 8_000.0
+    temperature_top: float = 40_000.0
+    critical_gradient: float = -0.157
+    gaps: float = 0.02
+    largest_refractivity: float = 500.0
+
+
+class Evidence(NamedTuple):
+    """What the flags are decided on.
+
+    Attributes
+    ----------
+    noise, bias : float
+        Standard deviation and mean of observed minus background bending at great height [rad].
+    top : float
+        Highest observed impact height [m].
+    lowest_altitude : float
+        Lowest retrieved altitude [m], NaN where nothing was retrieved.
+    second_signal_bottom : float
+        Lowest impact height of the second signal [m], NaN where it was never there.
+    fitted_levels : int
+        Levels the background was fitted on [1].
+    missing : float
+        Fraction of missing samples above the bottom [1].
+    altitude : FloatArray
+        Altitudes [m].
+    refractivity : FloatArray
+        Refractivity [1e-6].
+    dry_temperature : FloatArray
+        Dry temperature [K].
+    """
+
+    noise: float
+    bias: float
+    top: float
+    lowest_altitude: float
+    second_signal_bottom: float
+    fitted_levels: int
+    missing: float
+    altitude: FloatArray
+    refractivity: FloatArray
+    dry_temperature: FloatArray
+
+
+def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
+    """Judge a profile.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What was found.
+    thresholds : QualityThresholds
+        Limits.
+
+    Returns
+    -------
+    QualityFlag
+        Sum of the flags raised. A quantity that is NaN counts as beyond its limit.
+    """
+    raised = {
+        QualityFlag.HIGH_NOISE: not evidence.noise <= thresholds.noise,
+        QualityFlag.BENDING_BIAS: not abs(evidence.bias) <= thresholds.bias,
+        QualityFlag.LOW_TOP: not evidence.top >= thresholds.top,
+        QualityFlag.SHALLOW: not evidence.lowest_altitude <= thresholds.bottom,
+        QualityFlag.SECOND_SIGNAL_LOST_HIGH: evidence.second_signal_bottom > thresholds.second_signal,
+        QualityFlag.NO_SECOND_SIGNAL: np.isnan(evidence.second_signal_bottom),
+        QualityFlag.BACKGROUND_UNFITTED: evidence.fitted_levels == 0,
+        QualityFlag.TEMPERATURE_IMPLAUSIBLE: _temperature_implausible(evidence, thresholds),
+        QualityFlag.SUPER_REFRACTION: _super_refractive(evidence, thresholds),
+        QualityFlag.DATA_GAPS: not evidence.missing <= thresholds.gaps,
+        QualityFlag.REFRACTIVITY_IMPLAUSIBLE: _refractivity_implausible(evidence, thresholds),
+    }
+    return QualityFlag(sum(int(flag) for flag, is_raised in raised.items() if is_raised))
+
+
+def _temperature_implausible(evidence: Evidence, thresholds: QualityThresholds) -> bool:
+    """Whether a dry temperature leaves its range where water vapour hardly matters."""
+    inside = (evidence.altitude >= thresholds.temperature_bottom) & (evidence.altitude <= thresholds.temperature_top)
+    judged = evidence.dry_temperature[inside]
+    return not bool(((judged >= thresholds.coldest) & (judged <= thresholds.warmest)).all())
+
+
+def _super_refractive(evidence: Evidence, thresholds: QualityThresholds) -> bool:
+    """Whether a refractivity gradient traps rays."""
+    gradient = np.diff(evidence.refractivity) / np.diff(evidence.altitude)
+    return bool((gradient < thresholds.critical_gradient).any())
+
+
+def _refractivity_implausible(evidence: Evidence, thresholds: QualityThresholds) -> bool:
+    """Whether a refractivity is negative or larger than any atmosphere's, or so steep that the levels fold."""
+    judged = evidence.refractivity
+    plausible = (judged > 0.0) & (judged < thresholds.largest_refractivity)
+    return not bool(plausible.all() and (np.diff(evidence.altitude) > 0.0).all())

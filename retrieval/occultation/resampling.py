@@ -1,0 +1,49 @@
+"""From samples in time to levels in impact parameter."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.arrays import FloatArray
+from retrieval.occultation import _kernels
+
+MINIMUM_SAMPLES = 5
+
+
+class Resampled(NamedTuple):
+    """A quantity on levels.
+
+    Attributes
+    ----------
+    value : FloatArray
+        Value on the levels [1], NaN where no samples are near.
+    scatter : FloatArray
+        Weighted standard deviation of the samples about the local line [1].
+    """
+
+    value: FloatArray
+    scatter: FloatArray
+
+
+def onto_levels(samples: FloatArray, *, at: FloatArray, levels: FloatArray, half_width: float) -> Resampled:
+    """Local straight line with a parabolic (Epanechnikov) weight through the samples near each level.
+
+    Parameters
+    ----------
+    samples : FloatArray
+        Values [1], shape (n,); NaN is left out.
+    at : FloatArray
+        Impact parameters of the samples [m], in any order.
+    levels : FloatArray
+        Impact parameters of the levels [m], increasing, shape (m,).
+    half_width : float
+        Half width of the window [m]; doubled up to three times where the samples are too few.
+
+    Returns
+    -------
+    Resampled
+        Value and scatter on the levels.
+    """
+    usable = np.flatnonzero(np.isfinite(samples) & np.isfinite(at))
+    order = usable[np.argsort(at[usable], kind="stable")]
+    return Resampled(*_kernels.local_line(at[order], samples[order], levels, half_width, MINIMUM_SAMPLES))
