@@ -33,7 +33,8 @@ def test_covering_grid_has_edges_at_multiples_of_the_pixel_size(resolution):
     left, bottom, right, top = geobox.boundingbox.bbox
     assert left <= bounds[0] < left + resolution
     assert top - resolution < bounds[3] <= top
-    assert bottom <= bounds[1] and right >= bounds[2]
+    assert bottom <= bounds[1]
+    assert right >= bounds[2]
 
 
 def test_covering_does_not_grow_where_the_bounds_are_aligned():

@@ -1,0 +1,178 @@
+"""Fusion of simulated strips, coarse scenes and series, against their truth."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from processors.imagery import fusion, grid, qa, strip_scene
+from processors.quality import BadInputError
+from processors.simulation import scenes
+
+
+def simulated(seed: int, *, lines: int = 100, cloud_fraction: float = 0.12, lost_lines: float = 0.1):
+    """A strip, its scene, a coarse scene three days earlier, and the truth on the scene's grid."""
+    strip = scenes.simulate_strip(seed=seed, lines=lines, cloud_fraction=cloud_fraction, lost_lines=lost_lines)
+    scene = strip_scene.scene_from_strip(strip.strip, source=f"strip-{seed}", area="chongqing")
+    geobox = grid.geobox_of(scene)
+    coarse = scenes.simulate_external_scene(
+        strip.landscape,
+        seed=seed + 100,
+        time=strip.time - np.timedelta64(3, "D"),
+        bounds=geobox.boundingbox.bbox,
+        area="chongqing",
+    )
+    return scene, coarse, scenes.truth_on_grid(strip.landscape, geobox, time=strip.time)
+
+
+@pytest.fixture(scope="module")
+def strip_case():
+    scene, coarse, truth = simulated(1, lines=160)
+    started = time.process_time()
+    fused = fusion.fuse([scene, coarse])
+    return scene, coarse, truth, fused, time.process_time() - started
+
+
+def test_strip_is_fused_within_eight_seconds_of_one_core(strip_case):
+    assert strip_case[4] < 8.0
+
+
+def test_filled_strip_beats_the_global_mean_and_the_coarse_scene(strip_case):
+    scene, coarse, truth, fused, _ = strip_case
+    values, source = fused["reflectance"].values[0], fused["source"].values[0]
+    filled = source > qa.Source.OBSERVED
+    assert filled.sum() > 50_000
+    mean = np.nanmean(np.where(source == qa.Source.OBSERVED, values, np.nan), axis=(1, 2))
+    copied = grid.match(coarse, grid.geobox_of(scene))["reflectance"].values[0]
+
+    def rmse(estimate: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.nanmean((np.broadcast_to(estimate, truth.shape) - truth)[:, filled] ** 2, axis=1))
+
+    error = rmse(values)
+    assert (error < 0.5 * rmse(mean[:, None, None])).all()
+    assert (error < rmse(copied)).all()
+
+
+def test_uncertainty_of_the_filled_strip_covers_the_truth(strip_case):
+    _, _, truth, fused, _ = strip_case
+    filled = fused["source"].values[0] > qa.Source.OBSERVED
+    score = (np.abs(fused["reflectance"].values[0] - truth) / fused["reflectance_sigma"].values[0])[:, filled]
+    assert 0.60 < (score < 1).mean() < 0.90
+    assert 0.88 < (score < 2).mean() < 0.99
+
+
+def test_nothing_lies_outside_the_footprint_and_all_is_filled_inside(strip_case):
+    scene, _, _, fused, _ = strip_case
+    inside = scene["footprint"].values[0]
+    values = fused["reflectance"].values[0]
+    assert np.isfinite(values[:, inside]).all()
+    assert np.isnan(values[:, ~inside]).all()
+    assert (fused["qa"].values[0][~inside] & qa.QaBit.NODATA > 0).all()
+    assert (fused["qa"].values[0][inside] & qa.QaBit.NODATA == 0).all()
+
+
+def test_every_value_has_an_uncertainty_and_a_source(strip_case):
+    fused = strip_case[3]
+    present = np.isfinite(fused["reflectance"].values)
+    assert np.array_equal(present, np.isfinite(fused["reflectance_sigma"].values))
+    assert (fused["reflectance_sigma"].values[present] > 0).all()
+    assert np.array_equal(present.all(axis=1), fused["source"].values > 0)
+    assert np.array_equal(fused["observed"].values, fused["source"].values == qa.Source.OBSERVED)
+
+
+def test_attributes_name_inputs_methods_and_scores(strip_case):
+    fused = strip_case[3]
+    assert fused.attrs["area"] == "chongqing"
+    assert json.loads(fused.attrs["inputs"]) == ["simulated-external-101", "strip-1"]
+    scores = json.loads(fused.attrs["holdout"])
+    assert {score["chosen"] for score in scores} <= {"external_regression", "spatial_neighbors"}
+    assert all(score["regression_rmse"] > 0 for score in scores)
+    assert fused["qa"].attrs["flag_meanings"].split()[6] == "filled"
+    assert fused["qa"].attrs["flag_masks"][6] == 64
+
+
+def test_elevation_of_the_coarse_scene_is_carried_over(strip_case):
+    _, coarse, _, fused, _ = strip_case
+    assert float(fused["elevation"].mean()) == pytest.approx(float(coarse["elevation"].mean()), abs=10.0)
+
+
+def test_result_is_on_an_aligned_grid(strip_case):
+    assert grid.alignment_offset(grid.geobox_of(strip_case[3])) <= grid.ALIGNMENT_TOLERANCE
+
+
+def test_order_of_the_scenes_does_not_matter():
+    scene, coarse, _ = simulated(2, lines=24)
+    second = simulated(2, lines=24, cloud_fraction=0.3)[0]
+    second = second.assign_coords(time=second["time"] + np.timedelta64(5, "D"))
+    results = [
+        fusion.fuse(order) for order in ([scene, coarse, second], [second, coarse, scene], [coarse, second, scene])
+    ]
+    for result in results[1:]:
+        assert result.identical(results[0])
+        for name in results[0].variables:
+            assert result[name].values.tobytes() == results[0][name].values.tobytes(), name
+
+
+def test_wholly_clouded_strip_is_flagged_and_not_invented():
+    scene, coarse, _ = simulated(3, lines=24)
+    values = scene["reflectance"].values
+    values[:] = np.where(np.isfinite(values), np.array([0.65, 0.65, 0.64, 0.66, 0.55])[None, :, None, None], np.nan)
+    fused = fusion.fuse([scene, coarse])
+    inside = scene["footprint"].values[0]
+    assert np.isnan(fused["reflectance"]).all()
+    bits = fused["qa"].values[0][inside]
+    assert (bits & qa.QaBit.INSUFFICIENT > 0).all()
+    assert (bits & qa.QaBit.NODATA > 0).all()
+    assert (bits & qa.QaBit.CLOUD > 0).mean() > 0.9
+    assert len(json.loads(fused.attrs["insufficient_dates"])) == 1
+
+
+def test_scenes_of_one_moment_complete_each_other():
+    scene, _, truth = simulated(4, lines=24, cloud_fraction=0.0, lost_lines=0.0)
+    middle = scene.sizes["x"] // 2
+    west, east = (scene.copy(deep=True) for _ in range(2))
+    west["reflectance"][..., middle:] = np.nan
+    east["reflectance"][..., :middle] = np.nan
+    fused = fusion.fuse([west, east])
+    assert fused.sizes["time"] == 1
+    seen = np.isfinite(scene["reflectance"].values[0]).all(axis=0)
+    assert fused["observed"].values[0][seen].mean() > 0.97
+    assert np.nanmedian(np.abs(fused["reflectance"].values[0] - truth)) < 0.002
+
+
+def test_scenes_on_other_grids_are_matched():
+    scene, coarse, _ = simulated(5, lines=24, cloud_fraction=0.0)
+    geographic = grid.match(
+        coarse,
+        grid.GeoBox((60, 560), grid.rasterio.Affine(0.01, 0, 103.8, 0, -0.01, 29.9), "EPSG:4326"),
+    )
+    fused = fusion.fuse([scene, geographic])
+    assert grid.same(grid.geobox_of(fused), grid.geobox_of(scene))
+    assert "external_regression" in fused.attrs["holdout"]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda scenes: [], "no_scene"),
+        (lambda scenes: [scenes[0], scenes[1].assign_attrs(area="wanzhou")], "area_mismatch"),
+        (lambda scenes: [scenes[0].drop_vars("spatial_ref"), scenes[1]], "crs_missing"),
+        (lambda scenes: [scenes[0].isel(band=slice(0, 2)), scenes[1]], "band_missing"),
+    ],
+)
+def test_scenes_that_cannot_be_fused_are_refused(strip_case, change, cause):
+    with pytest.raises(BadInputError) as refusal:
+        fusion.fuse(change([strip_case[0], strip_case[1]]))
+    assert refusal.value.cause == cause
+
+
+def test_fused_dataset_survives_netcdf(strip_case, tmp_path):
+    fused = strip_case[3].isel(y=slice(200, 240), x=slice(900, 960))
+    path = tmp_path / "fused.nc"
+    fused.to_netcdf(path)
+    with xr.open_dataset(path) as read:
+        assert grid.same(grid.geobox_of(read), grid.geobox_of(fused))
+        np.testing.assert_array_equal(read["reflectance"], fused["reflectance"])
+        np.testing.assert_array_equal(read["qa"], fused["qa"])
