@@ -20,7 +20,7 @@ from processors.quality import BadInputError
 LIGHT_TIME_ROUNDS = 4
 TOP_SECONDS = 1.0
 EVENT_VARIABLES = ("time", "carrier_phase", "snr", "carrier_frequency")
-RECEIVER_VARIABLES = ("time", "position", "clock_bias")
+RECEIVER_VARIABLES = ("time", "position", "velocity", "clock_bias")
 
 
 class Transmission(NamedTuple):
@@ -116,8 +116,8 @@ def excess_phase_from_carrier(event: xr.Dataset, *, receiver: xr.Dataset, transm
         [V/V], `carrier_frequency` (signal) [Hz]; attributes event_id, transmitter, setting and, if known, receiver and
         mission.
     receiver : xr.Dataset
-        `time` [s, GPS], `position` (time, xyz) [m, Earth-fixed], `clock_bias` [s], receiver clock minus GPS time,
-        regular.
+        `time` [s, GPS], `position` (time, xyz) [m, Earth-fixed], `velocity` (time, xyz) [m s-1, Earth-fixed] and
+        `clock_bias` [s], receiver clock minus GPS time; short gaps are bridged.
     transmitters : sp3.Sp3Orbits
         Precise orbits and clocks.
 

@@ -20,8 +20,8 @@ def doubled(value: float) -> str:
 
     Parameters
     ----------
-    other : float
-        Not there.
+    value: float
+        The space before the colon is missing.
     """
     print(value)
     return 2 * value
@@ -33,7 +33,7 @@ def doubled(value: float) -> str:
     [
         (["ruff", "check", "--no-cache", "--config", "pyproject.toml"], ["F401", "T201"]),
         (["mypy", "--no-incremental", "--config-file", "pyproject.toml", "--cache-dir=/dev/null"], ["return-value"]),
-        (["numpydoc", "lint"], ["PR02"]),
+        (["numpydoc", "lint"], ["PR10"]),
     ],
     ids=["ruff", "mypy", "numpydoc"],
 )
