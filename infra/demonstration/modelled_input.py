@@ -25,8 +25,8 @@ SPACECRAFT = 76
 OCCULTATIONS = 3
 LINES = 160
 CENTER = (106.5, 29.5)
-SERIES_PIXELS = 128
-SERIES_RESOLUTION = 60.0
+SERIES_PIXELS = 96
+SERIES_RESOLUTION = 80.0
 IMAGER, SOUNDER = 4, 2
 LOST_FRAMES = (*((IMAGER, counter) for counter in (*range(400, 406), 1500, 1501, 2222)), (SOUNDER, 60), (SOUNDER, 170))
 # Sixteen wrong symbols are just what the code corrects, seventeen just what it does not.

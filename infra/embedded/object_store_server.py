@@ -43,6 +43,10 @@ _SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - the server's own choice, not ours
 _PATH_LIMIT_UNIX_SOCKET = 100
 _KEY_SECTIONS = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 _START_ATTEMPTS = 3
+# Every bucket fills volumes of its own. Left to itself the server derives their number from the free space, and a
+# small disk then refuses writes into further buckets while it has room; volumes take no space before they are filled.
+_VOLUME_SIZE = 1024  # [2**20 octet]
+_VOLUME_COUNT = 2000
 
 # Handles of servers started by this process, so that they can be reaped.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -401,6 +405,7 @@ def _command(layout: _Layout, ports: Mapping[str, int]) -> list[str]:
     command += ["-master.telemetry=false", "-webdav=false", "-admin.ui=false", "-s3.iam=false"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += ["-s3.allowDeleteBucketNotEmpty=false", "-s3.autoCreateBucket=false"]
+    command += [f"-master.volumeSizeLimitMB={_VOLUME_SIZE}", f"-volume.max={_VOLUME_COUNT}"]
     command += [f"-s3.config={layout.identities}"]
     for name in _LISTENERS:
         command += [f"-{name}.port={ports[name]}", f"-{name}.port.grpc={ports[name] + _GRPC_OFFSET}"]

@@ -19,6 +19,7 @@ from processors.simulation import scenes
 CLOUD_REFLECTANCE = 0.6
 OPTICAL_NOISE = 0.004
 NUMBER_OF_LOOKS = 40
+CLOUDY_MONTHS = 0.4
 WATER_NIR = 0.06
 
 # vv, vh of bare ground, and what full green cover adds; open water [dB]
@@ -96,9 +97,9 @@ def simulate_series(
 
 
 def _clouds(rng: np.random.Generator, shape: tuple[int, ...]) -> BoolArray:
-    """Blobs over a share of the scene that differs from month to month."""
+    """Blobs over a share of the scene that differs from month to month; many months are clear."""
     field = ndimage.gaussian_filter(rng.normal(size=shape), 9.0, mode="wrap")
-    share = rng.uniform(0.0, 0.55)
+    share = rng.uniform(0.1, 0.55) * (rng.uniform() < CLOUDY_MONTHS)
     return np.asarray(field > np.quantile(field, 1.0 - share), dtype=np.bool_)
 
 

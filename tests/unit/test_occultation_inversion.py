@@ -26,7 +26,7 @@ LEVELS = RADIUS + np.arange(2_000.0, 120_000.0, 100.0)
 
 
 def exponential_pair(scale: float = 7_000.0, surface: float = 3e-4) -> tuple[np.ndarray, np.ndarray]:
-    """Profile ln n = surface exp(-(x - R)/H) on the levels, and its bending angle in closed form (a Bessel function)."""
+    """Profile ln n = surface exp(-(x - R)/H) on the levels and its bending angle (a Bessel function)."""
     log_index = surface * np.exp(-(LEVELS - RADIUS) / scale)
     return log_index, 2.0 * LEVELS * log_index / scale * k0e(LEVELS / scale)
 
