@@ -42,6 +42,7 @@ def retrieve(
 def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
     from infra.stages import occultation
     from processors import quality
+    from products import schema
 
     started = time.perf_counter()
     row: dict[str, Any] = {"input": str(path), "output": None, "status": "ok", "quality_flags": [], "reason": None}
@@ -52,6 +53,8 @@ def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
     except quality.BadInputError as error:
         unreadable = error.cause in {"unreadable", "empty"}
         row |= {"status": "unreadable" if unreadable else "rejected", "reason": f"{error}"}
+    except schema.SchemaError as error:
+        row |= {"status": "rejected", "reason": f"the retrieved profile breaks its table of variables: {error}"}
     else:
         target = out / f"{made.occultation_id}.nc"
         target.write_bytes(made.netcdf)

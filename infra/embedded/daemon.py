@@ -70,6 +70,8 @@ class Daemon:
                 cwd=self.working_directory,
                 start_new_session=True,
             )
+        # Its end is awaited by pid in `stop`, from whichever process calls it; the handle would only warn about that.
+        child.returncode = 0
         write_private(self.state, json.dumps({"pid": child.pid, "start_ticks": start_ticks(child.pid)}))
 
     def stop(self) -> None:

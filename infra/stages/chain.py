@@ -104,7 +104,7 @@ STAGES: tuple[Stage, ...] = (
         outputs=("sector_product",),
         function="infra.stages.sectors:build",
         variants="infra.stages.sectors:product_codes",
-        batch=3,
+        batch=8,
     ),
     Stage(
         name="publish_catalogue",

@@ -19,6 +19,7 @@ from infra import archive, ledger
 from infra.stages import chain
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
+from products import schema
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
@@ -139,6 +140,12 @@ def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> tuple[Unit
         result: UnitResult = _resolve(stage.function)(unit, workspace)
     except quality.BadInputError as error:
         return UnitResult(report={"cause": error.cause}), "quarantined", str(error)
+    except schema.SchemaError as error:
+        return (
+            UnitResult(report={"cause": "schema"}),
+            "quarantined",
+            f"the product breaks its table of variables: {error}",
+        )
     except PrerequisiteMissingError as error:
         return UnitResult(), "waiting", str(error)
     except NotApplicableError as error:

@@ -50,18 +50,21 @@ def run(stage_name: str, unit_ids: list[str]) -> dict[str, Any]:
 
 
 def rings(stage_name: str) -> dict[str, list[str]]:
-    """Kind of granule this stage makes -> groups in which a later stage has something due."""
-    made = set(chain.stage(stage_name).outputs)
+    """Kind of granule this stage makes -> groups in which a stage of another DAG now has something due.
+
+    A later stage of the same DAG needs no bell: the run that made the granule goes on to it.
+    """
+    made = chain.stage(stage_name)
     return {
         kind: sorted(
             {
                 group
                 for stage in chain.STAGES
-                if kind in stage.inputs or kind in stage.waits_for
+                if stage.dag != made.dag and (kind in stage.inputs or kind in stage.waits_for)
                 for group in groups_due(stage.name)
             }
         )
-        for kind in sorted(made)
+        for kind in made.outputs
     }
 
 

@@ -67,7 +67,7 @@ def per_band(strip: xr.Dataset, name: str) -> FloatArray:
     Returns
     -------
     FloatArray
-        One value per band, in the unit of the attribute.
+        One value per band, in the unit of the attribute; NaN where no line of the band arrived.
 
     Raises
     ------
@@ -75,9 +75,13 @@ def per_band(strip: xr.Dataset, name: str) -> FloatArray:
         `calibration_missing` where the attribute is absent, not positive or of another length.
     """
     values = np.asarray(strip.attrs.get(name, np.nan), dtype=np.float64)
-    if values.size not in (1, len(BANDS)) or not np.all(values > 0):
+    if values.size not in (1, len(BANDS)):
         raise BadInputError("calibration_missing", f"the strip states no usable {name}")
-    return np.broadcast_to(values.ravel(), (len(BANDS),)).copy()
+    arrived = strip["line_valid"].any("line").values
+    spread = np.where(arrived, np.broadcast_to(values.ravel(), (len(BANDS),)), np.nan)
+    if not np.all(spread[arrived] > 0):
+        raise BadInputError("calibration_missing", f"the strip states no usable {name}")
+    return spread
 
 
 def valid_counts(strip: xr.Dataset) -> xr.DataArray:

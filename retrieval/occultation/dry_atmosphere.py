@@ -60,7 +60,7 @@ def dry_atmosphere(
 
 
 def _exponential_steps(weight: FloatArray, *, altitude: FloatArray) -> FloatArray:
-    """Integrals between levels of a quantity that falls exponentially between them (linearly where it is not positive)."""
+    """Integrals between levels of a quantity that falls exponentially between them, or linearly where not positive."""
     lower, upper, depth = weight[:-1], weight[1:], np.diff(altitude)
     positive = (lower > 0.0) & (upper > 0.0)
     ratio = np.log(np.where(positive, lower, 1.0) / np.where(positive, upper, 1.0))

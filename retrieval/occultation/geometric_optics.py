@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.signal import savgol_filter
 
 from processors.arrays import FloatArray
@@ -68,10 +69,13 @@ class DopplerFilter:
         Length of the window [s]: about two Fresnel times.
     degree : int
         Degree of the polynomial [1].
+    bridge : float
+        Longest gap the polynomial reaches across [s].
     """
 
     window: float = 2.0
     degree: int = 3
+    bridge: float = 0.12
 
 
 def ray_geometry(
@@ -127,7 +131,7 @@ def _dot(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def excess_doppler(excess_phase: FloatArray, *, time: FloatArray, parameters: DopplerFilter) -> FloatArray:
-    """Rate of the excess phase by a local polynomial, separately between gaps.
+    """Rate of the excess phase by a local polynomial, separately between gaps too long to bridge.
 
     Parameters
     ----------
@@ -150,12 +154,26 @@ def excess_doppler(excess_phase: FloatArray, *, time: FloatArray, parameters: Do
         return rate
     step = float(np.median(np.diff(time)))
     length = max(round(parameters.window / step) // 2 * 2 + 1, parameters.degree + 2)
-    for run in np.split(valid, np.flatnonzero(np.diff(time[valid]) > 1.5 * step) + 1):
-        if run.size >= length:
-            rate[run] = savgol_filter(
-                excess_phase[run], length, parameters.degree, deriv=1, delta=float(np.mean(np.diff(time[run])))
+    longest = max(parameters.bridge, step) * 1.01
+    for run in np.split(valid, np.flatnonzero(np.diff(time[valid]) > longest) + 1):
+        if round(float(time[run[-1]] - time[run[0]]) / step) + 1 >= length:
+            rate[run] = _local_polynomial_rate(
+                excess_phase[run], time=time[run], step=step, length=length, parameters=parameters
             )
     return rate
+
+
+def _local_polynomial_rate(
+    phase: FloatArray, *, time: FloatArray, step: float, length: int, parameters: DopplerFilter
+) -> FloatArray:
+    """Rate [m s-1] within one run, its single lost samples bridged by a spline for the filter only."""
+    since = time - time[0]
+    count = round(float(since[-1]) / step) + 1
+    whole = count == phase.size
+    regular = np.linspace(0.0, float(since[-1]), count)
+    even = phase if whole else CubicSpline(since, phase)(regular)
+    rate = savgol_filter(even, length, parameters.degree, deriv=1, delta=float(since[-1]) / (count - 1))
+    return np.asarray(rate if whole else np.interp(since, regular, rate))
 
 
 def bending_angle_from_doppler(doppler: FloatArray, *, geometry: RayGeometry, iterations: int = 12) -> BendingAngle:

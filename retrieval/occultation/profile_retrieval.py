@@ -88,6 +88,8 @@ class ObservedBending(NamedTuple):
         Impact parameter below which rays cross [m], NaN where none do.
     missing : float
         Fraction of missing samples above the bottom [1].
+    strength_known : bool
+        Whether the record holds signal strengths.
     reason : truncation.TruncationReason
         Why the observation ends.
     """
@@ -101,6 +103,7 @@ class ObservedBending(NamedTuple):
     second_bottom: float
     multipath_top: float
     missing: float
+    strength_known: bool
     reason: truncation.TruncationReason
 
 
@@ -163,6 +166,9 @@ def retrieve(level1b: xr.Dataset, *, parameters: OccultationParameters | None = 
     reference = georeference.locate(level1b)
     observed = observe(level1b, reference=reference, parameters=chosen)
     neutral = neutral_profile(observed, reference=reference, parameters=chosen)
+    if neutral.altitude[0] < 0.0:
+        observed = _above_surface(observed, first=int(np.argmax(neutral.altitude >= 0.0)))
+        neutral = neutral_profile(observed, reference=reference, parameters=chosen)
     return _dataset(level1b, reference=reference, observed=observed, neutral=neutral, parameters=chosen)
 
 
@@ -223,8 +229,16 @@ def observe(
             ceiling=reference.radius + parameters.errors.multipath_ceiling,
         ),
         missing=_missing_fraction(phases, time=time[first_samples.usable]),
+        strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[0]) > 0.0).any()),
         reason=_reason(raw.value, gap=gap, lost=first_samples.lost),
     )
+
+
+def _above_surface(observed: ObservedBending, *, first: int) -> ObservedBending:
+    """The observation without the levels that would lie below the geoid: there was no ray, only noise."""
+    by_level = ("impact_parameter", "first", "second", "corrected", "scatter", "tangent")
+    kept = {name: getattr(observed, name)[first:] for name in by_level}
+    return observed._replace(**kept, reason=truncation.TruncationReason.SURFACE_REACHED)
 
 
 def _usable_samples(
@@ -412,6 +426,7 @@ def _evidence(
         second_signal_bottom=observed.second_bottom - reference.radius,
         fitted_levels=neutral.fitted.levels,
         missing=observed.missing,
+        strength_known=observed.strength_known,
         altitude=neutral.altitude,
         refractivity=neutral.refractive.refractivity,
         dry_temperature=neutral.dry.temperature,

@@ -24,6 +24,7 @@ class QualityFlag(IntFlag):
     SUPER_REFRACTION = 256
     DATA_GAPS = 512
     REFRACTIVITY_IMPLAUSIBLE = 1024
+    SIGNAL_STRENGTH_MISSING = 2048
 
 
 FLAGS = tuple(flag for flag in QualityFlag if flag)
@@ -88,6 +89,8 @@ class Evidence(NamedTuple):
         Levels the background was fitted on [1].
     missing : float
         Fraction of missing samples above the bottom [1].
+    strength_known : bool
+        Whether the record holds signal strengths to find the loss of signal by.
     altitude : FloatArray
         Altitudes [m].
     refractivity : FloatArray
@@ -103,6 +106,7 @@ class Evidence(NamedTuple):
     second_signal_bottom: float
     fitted_levels: int
     missing: float
+    strength_known: bool
     altitude: FloatArray
     refractivity: FloatArray
     dry_temperature: FloatArray
@@ -134,6 +138,7 @@ def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
         QualityFlag.TEMPERATURE_IMPLAUSIBLE: _temperature_implausible(evidence, thresholds),
         QualityFlag.SUPER_REFRACTION: _super_refractive(evidence, thresholds),
         QualityFlag.DATA_GAPS: not evidence.missing <= thresholds.gaps,
+        QualityFlag.SIGNAL_STRENGTH_MISSING: not evidence.strength_known,
         QualityFlag.REFRACTIVITY_IMPLAUSIBLE: _refractivity_implausible(evidence, thresholds),
     }
     return QualityFlag(sum(int(flag) for flag, is_raised in raised.items() if is_raised))

@@ -16,6 +16,7 @@ class TruncationReason(IntEnum):
     SIGNAL_LOST = 1
     DATA_GAP = 2
     NOTHING_RETRIEVED = 3
+    SURFACE_REACHED = 4
 
 
 @dataclass(frozen=True)

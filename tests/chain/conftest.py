@@ -20,8 +20,10 @@ def object_store_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(object_store_home: Path) -> Iterator[object_store_server.RunningServer]:
-    with object_store_server.serving(object_store_home, buckets=("tl-staging",)) as running:
-        yield running
+    try:
+        yield object_store_server.start(object_store_home, buckets=("tl-staging",))
+    finally:
+        object_store_server.stop(object_store_home, timeout=2.0)
     left = [process for process in psutil.process_iter(["cmdline"]) if str(object_store_home) in _arguments(process)]
     assert not left, f"processes left behind: {left}"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from processors.imagery import line_packet, radiometry, solar_geometry
+from processors.imagery import line_packet, radiometry, solar_geometry, strip_scene
 from processors.quality import BadInputError
 from processors.simulation import scenes
 
@@ -52,7 +52,7 @@ def test_perfect_diffuser_under_the_zenith_sun_has_reflectance_one():
 
 
 def test_sun_position_agrees_with_the_nrel_example():
-    """Reda and Andreas (2004), NREL/TP-560-34302, table A5.1: e0 = 39.872046 (no refraction), azimuth 194.34024."""
+    """Worked example of the Solar Position Algorithm (Reda and Andreas 2004), elevation without refraction."""
     sun = solar_geometry.sun_position(
         np.datetime64("2003-10-17T19:30:30"), np.array([-105.1786]), np.array([39.742476])
     )
@@ -101,6 +101,16 @@ def test_unusable_gain_is_refused(strip, value):
     with pytest.raises(BadInputError) as refusal:
         line_packet.per_band(broken, "gain")
     assert refusal.value.cause == "calibration_missing"
+
+
+def test_band_of_which_no_line_arrived_is_empty_and_stops_nothing(strip):
+    """Level 0 cannot know the gain of such a band and states NaN."""
+    lost = strip.copy(deep=True)
+    lost["line_valid"][4] = False
+    lost.attrs["gain"] = [1.0, 1.0, 1.0, 1.0, float("nan")]
+    scene = strip_scene.scene_from_strip(lost, source="test")
+    assert np.isnan(scene["reflectance"].values[0, 4]).all()
+    assert np.isfinite(scene["reflectance"].values[0, :4][:, scene["footprint"].values[0]]).all()
 
 
 def test_geometry_of_lines_without_ancillary_data_is_continued(strip):

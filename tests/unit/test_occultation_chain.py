@@ -332,6 +332,23 @@ def test_a_gap_ends_the_profile_above_it_with_its_reason(event: Event) -> None:
     assert float(found["lowest_altitude"]) > float(event.retrieved["lowest_altitude"]) + 1_000.0
 
 
+def test_a_per_cent_of_lost_samples_costs_no_accuracy(event: Event) -> None:
+    holed = event.level1b.copy(deep=True)
+    lost = np.random.default_rng(3).random((2, holed.sizes["time"])) < 0.01
+    holed["excess_phase"][:] = np.where(lost, np.nan, holed["excess_phase"])
+    found = profile_retrieval.retrieve(holed)
+    assert int(found["quality_flag"]) == quality.QualityFlag.GOOD
+    assert abs(relative_error(found, event.observation.truth, "bending_angle", 10e3, 30e3)) < 1e-3
+
+
+def test_without_signal_strength_the_profile_ends_at_the_surface_and_says_so(event: Event) -> None:
+    blind = event.level1b.copy(deep=True)
+    blind["snr"][:] = np.nan
+    found = profile_retrieval.retrieve(blind)
+    assert float(found["altitude"][0]) >= 0.0
+    assert quality.QualityFlag.SIGNAL_STRENGTH_MISSING in quality.QualityFlag(int(found["quality_flag"]))
+
+
 def product_of(found: xr.Dataset) -> xr.Dataset:
     return profile.profile_from_retrieval(found, parameters=PARAMETERS, inputs={"level1b": "00ff"})
 
