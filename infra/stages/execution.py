@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import threadpoolctl
+
 from infra import archive, ledger
 from infra.stages import chain
 from infra.stages.workspace import NewGranule, Workspace
@@ -98,7 +100,9 @@ def run_units(stage: chain.Stage, units: Iterable[Unit], workspace: Workspace) -
     StageFailedError
         One or more units met an error that is not their input's fault; the others are done and committed.
     """
-    outcomes = [_run_unit(stage, unit, workspace) for unit in units]
+    # One thread of linear algebra: its sums, and so the last bits of a product, depend on how many there are.
+    with threadpoolctl.threadpool_limits(limits=1):
+        outcomes = [_run_unit(stage, unit, workspace) for unit in units]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     if failed:
         reasons = "; ".join(f"{outcome.unit}: {outcome.reason}" for outcome in failed)

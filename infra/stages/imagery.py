@@ -54,7 +54,7 @@ def calibrate_strip(unit: Unit, workspace: Workspace) -> UnitResult:
 def _scene_granule(scene: xr.Dataset, identity: str, *, source: str, area: str) -> NewGranule:
     dates = [str(value)[:10].replace("-", "") for value in scene["time"].to_numpy()]
     group = archive.identity(area) if len(dates) > 1 else archive.identity(area, dates[0])
-    labelled = scene.assign_attrs(area=group, source=source)
+    labelled = scene.assign_attrs(area=archive.identity(area), source=source)
     return NewGranule(
         kind="scene",
         id=identity,
@@ -79,8 +79,8 @@ def areas() -> dict[str, Any]:
 
 def _area_of(scene: xr.Dataset) -> str | None:
     """Area whose box holds the scene's centre."""
-    extent = grid.geobox_of(scene).geographic_extent
-    ((longitude, latitude),) = extent.centroid.coords
+    bounds = grid.geographic_bounds(grid.geobox_of(scene))
+    longitude, latitude = (bounds[0] + bounds[2]) / 2.0, (bounds[1] + bounds[3]) / 2.0
     for name, area in areas().items():
         west, south, east, north = area["bbox"]
         if west <= longitude <= east and south <= latitude <= north:

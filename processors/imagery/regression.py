@@ -72,7 +72,7 @@ def fit(
     features : FloatArray
         Training features (sample, feature), any units; without columns only the mean is fitted.
     targets : FloatArray
-        Training targets (sample, target).
+        Training targets (sample, target), any units.
     column_weights : FloatArray
         Weight of each standardized feature [1].
     parameters : RegressionParameters
@@ -111,7 +111,7 @@ def predict(model: Regression, features: FloatArray) -> FloatArray:
     model : Regression
         The fitted regression.
     features : FloatArray
-        Features (sample, feature).
+        Features (sample, feature), any units.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def outside(model: Regression, features: FloatArray, *, margin: float) -> FloatA
     model : Regression
         The fitted regression.
     features : FloatArray
-        Features (sample, feature).
+        Features (sample, feature), any units.
     margin : float
         Part of the trained range that is tolerated on either side [1].
 

@@ -13,7 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PHYSICAL = re.compile(r"\b(FloatArray|float)\b")
 # Factors such as m, s-1, W, 1e-6, 2^-24 s, joined by spaces; named exceptions of the conventions.
 FACTOR = r"(1e-?\d+|2\^-?\d+|[1%]|[a-zA-Z]+(-?\d+)?)"
-UNIT = re.compile(rf"\[{FACTOR}( {FACTOR})*( since [^\]]+|, GPS)?\]")
+# Statistics that work in the unit of whatever they are given say "any unit".
+UNIT = re.compile(rf"\[{FACTOR}( {FACTOR})*( since [^\]]+|, GPS)?\]|\bany units?\b")
 
 
 class Undocumented(NamedTuple):
