@@ -92,6 +92,7 @@ class Outcome:
     report: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     finished_at: str = ""
+    sequence: int = 0
 
 
 def digest_of(granules: Iterable[Granule]) -> str:
@@ -162,10 +163,11 @@ class Ledger:
         with database.reading(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
-    def count_outcomes(self) -> int:
-        """Rows ever written, so that a caller can tell whether anything happened since."""
+    def last_sequence(self) -> int:
+        """Sequence of the newest outcome, so that a caller can tell what happened since."""
+        query = sa.select(sa.func.coalesce(sa.func.max(outcome_table.c.sequence), 0))
         with database.reading(self._engine) as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(outcome_table)).scalar_one())
+            return int(connection.execute(query).scalar_one())
 
     def granule_counts(self) -> dict[str, int]:
         """Number of current granules of every kind."""
@@ -216,5 +218,5 @@ def _outcome_row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcome(row: sa.RowMapping) -> Outcome:
-    names = ("stage", "unit", "inputs_sha256", "state", "reason", "report", "seconds", "finished_at")
+    names = ("stage", "unit", "inputs_sha256", "state", "reason", "report", "seconds", "finished_at", "sequence")
     return Outcome(group=row["group_id"], **{name: row[name] for name in names})

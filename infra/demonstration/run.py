@@ -93,7 +93,7 @@ def run_scheduled(workspace: Workspace, airflow: scheduler.Scheduler, report: Re
         running = scheduler.active_runs(airflow)
         if not left and not running:
             return
-        count = workspace.ledger.count_outcomes()
+        count = workspace.ledger.last_sequence()
         if count != seen or running:
             seen, moved = count, time.monotonic()
         elif time.monotonic() - moved > PATIENCE_SECONDS:

@@ -31,9 +31,10 @@ def run(
     files = _input(data, seed, progress)
     with installation.running(chosen, with_scheduler=with_scheduler, announce=progress.announce) as running:
         workspace = running.workspace
-        before = workspace.ledger.count_outcomes()
+        before = workspace.ledger.last_sequence()
         progress.announce("landing the input")
         landed = land(workspace, files)
+        keys = {archive.landing_version(file.key, file.body) for file in files}
         if running.scheduler is not None:
             progress.announce(f"the chain runs; watch it at {running.scheduler.url}")
             chain_run.run_scheduled(workspace, running.scheduler, progress.stages)
@@ -45,11 +46,12 @@ def run(
         progress.announce("checking every product in the store")
         return summary.Summary(
             counts=summary.counts(workspace),
+            missing_sectors=summary.missing_sectors(workspace),
             products_per_sector=dict(workspace.catalog.counts().sectors),
             seconds_per_stage=workspace.ledger.seconds_per_stage(),
-            troubles=summary.troubles(workspace.ledger),
+            troubles=summary.troubles(workspace.ledger, landed=keys, after=before),
             verification=verification.verify(workspace),
-            new_outcomes=workspace.ledger.count_outcomes() - before,
+            new_outcomes=workspace.ledger.last_sequence() - before,
             landed=landed,
             seconds=time.monotonic() - started,
             addresses=_addresses(running),

@@ -1,6 +1,7 @@
 """What a demonstration run found, made and proved; for people as a table, for programs as a mapping."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ from infra.demonstration.verification import Verification
 from infra.stages import chain
 from infra.stages.workspace import Workspace
 
-SECTORS = ("weather", "natural-resources", "rural-revitalization", "ecology", "transport", "emergency")
+LAND_SECTORS = ("natural-resources", "rural-revitalization", "ecology", "transport", "emergency")
+SECTORS = ("weather", *LAND_SECTORS)
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Summary:
     """Result of one run of the demonstration."""
 
     counts: dict[str, int]
+    missing_sectors: list[str]
     products_per_sector: dict[str, int]
     seconds_per_stage: dict[str, float]
     troubles: list[dict[str, str]]
@@ -32,14 +35,14 @@ class Summary:
     @property
     def succeeded(self) -> bool:
         """Whether everything that landed was used and every product is proved."""
-        complete = all(self.products_per_sector.get(sector, 0) > 0 for sector in SECTORS)
-        return complete and not self.troubles and not self.verification.problems
+        return not self.missing_sectors and not self.troubles and not self.verification.problems
 
     def as_mapping(self) -> dict[str, Any]:
         """The summary as one object."""
         return {
             "succeeded": self.succeeded,
             "counts": self.counts,
+            "missing_sectors": self.missing_sectors,
             "products_per_sector": self.products_per_sector,
             "seconds_per_stage": {name: round(value, 3) for name, value in self.seconds_per_stage.items()},
             "landed": self.landed,
@@ -81,8 +84,7 @@ class Summary:
         checked = f"{self.verification.checked} files of {self.verification.items} items checked"
         news = "nothing new to do" if not self.new_outcomes else f"{self.new_outcomes} units done"
         colour, word = ("green", "success") if self.succeeded else ("red", "NOT complete")
-        missing = [sector for sector in SECTORS if not self.products_per_sector.get(sector)]
-        absent = f"; no product for {', '.join(missing)}" if missing else ""
+        absent = f"; no product for {', '.join(self.missing_sectors)}" if self.missing_sectors else ""
         return f"[bold {colour}]{word}[/]: {checked}, {news}, {self.seconds:.1f} s{absent}"
 
 
@@ -107,11 +109,20 @@ def counts(workspace: Workspace) -> dict[str, int]:
     }
 
 
-def troubles(book: ledger.Ledger) -> list[dict[str, str]]:
-    """Units that did not end well, each with its reason."""
-    found = []
-    for outcome in book.latest_outcomes().values():
-        if outcome.state not in {"done", "not_applicable"}:
-            row = {"stage": outcome.stage, "unit": outcome.unit, "state": outcome.state}
-            found.append({**row, "reason": outcome.reason or ""})
-    return found
+def missing_sectors(workspace: Workspace) -> list[str]:
+    """Sectors that should have a product, by what has arrived, and have none."""
+    held = workspace.ledger.granule_counts()
+    weather = any(held.get(kind) for kind in ("landed_occultation", "level0_occultation", "level1b"))
+    land = any(held.get(kind) for kind in ("landed_scene", "level0_strip", "scene"))
+    expected = (("weather",) if weather else ()) + (LAND_SECTORS if land else ())
+    made = workspace.catalog.counts().sectors
+    return [sector for sector in expected if not made.get(sector)]
+
+
+def troubles(book: ledger.Ledger, *, landed: Collection[str], after: int) -> list[dict[str, str]]:
+    """Units that did not end well, each with its reason: of the files of this run, and of what it did since `after`."""
+    return [
+        {"stage": outcome.stage, "unit": outcome.unit, "state": outcome.state, "reason": outcome.reason or ""}
+        for outcome in book.latest_outcomes().values()
+        if outcome.state not in {"done", "not_applicable"} and (outcome.unit in landed or outcome.sequence > after)
+    ]

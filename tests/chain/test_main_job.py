@@ -21,6 +21,8 @@ import numpy as np
 import psutil
 import pytest
 
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(1200)]
+
 COMMAND = Path(sys.executable).with_name("terralimb")
 SECTORS = {"weather", "natural-resources", "rural-revitalization", "ecology", "transport", "emergency"}
 
