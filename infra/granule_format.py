@@ -51,7 +51,10 @@ def decode(body: bytes, *, name: str, **options: Any) -> xr.Dataset:
             store = xr.backends.NetCDF4DataStore(source)  # type: ignore[no-untyped-call]
             return xr.open_dataset(store, **options).load()
     except (OSError, RuntimeError, IndexError, ValueError, UnicodeDecodeError) as error:
-        raise quality.BadInputError("unreadable", f"{name} cannot be read as NetCDF: {error}") from error
+        detail = f" ({error})" if not isinstance(error, OSError) else ""
+        raise quality.BadInputError(
+            "unreadable", f"{name} is damaged or cut short: no NetCDF reader opens it{detail}"
+        ) from error
 
 
 @contextlib.contextmanager

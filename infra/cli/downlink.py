@@ -25,11 +25,15 @@ def decode(
     Writes OUT/packets/<scid>/<vcid>/<apid>.bin (space packets back to back, idle packets left out) and
     OUT/completeness.json.
     """
+    from processors import quality
     from processors.ccsds import link as links
     from processors.level0 import downlink
 
     definition = links.link_from_mapping(_mapping(link))
-    decoded = downlink.decode([path.read_bytes() for path in files], link=definition)
+    try:
+        decoded = downlink.decode([path.read_bytes() for path in files], link=definition)
+    except quality.BadInputError as error:
+        raise quality.BadInputError(error.cause, f"{', '.join(map(str, files))}: {error}") from error
     for channel, packets in decoded.packets.items():
         path = out / "packets" / str(channel.scid) / str(channel.vcid) / f"{channel.apid}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +64,10 @@ def simulate(
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    loaded = yaml.safe_load(path.read_text())
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} is not a link definition: {error}") from error
     if not isinstance(loaded, dict):
         raise typer.BadParameter(f"{path} is not a link definition: it holds no mapping")
     return loaded

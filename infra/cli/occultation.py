@@ -31,7 +31,9 @@ def retrieve(
     (out / "report.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     for row in rows:
         if row["reason"]:
-            console.print(f"{row['input']}: {row['status']}: {row['reason']}", highlight=False, markup=False)
+            console.print(
+                f"{row['input']}: {row['status']}: {row['reason']}", highlight=False, markup=False, soft_wrap=True
+            )
     unreadable = [row for row in rows if row["status"] == "unreadable"]
     for row in unreadable:
         row["status"] = "rejected"

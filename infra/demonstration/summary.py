@@ -59,11 +59,14 @@ class Summary:
         console.print(self._counts_table())
         console.print(self._stage_table())
         for trouble in self.troubles:
-            console.print(f"[red]{trouble['state']}[/red] {trouble['stage']} {trouble['unit']}: {trouble['reason']}")
+            console.print(
+                f"[red]{trouble['state']}[/red] {trouble['stage']} {trouble['unit']}: {trouble['reason']}",
+                soft_wrap=True,
+            )
         for problem in self.verification.problems:
-            console.print(f"[red]not proved[/red] {problem}")
+            console.print(f"[red]not proved[/red] {problem}", soft_wrap=True)
         for name, address in self.addresses.items():
-            console.print(f"{name:14s}{address}", highlight=False)
+            console.print(f"{name:14s}{address}", highlight=False, soft_wrap=True)
         console.print(self._verdict())
 
     def _counts_table(self) -> Table:

@@ -129,7 +129,8 @@ def excess_phase_from_carrier(event: xr.Dataset, *, receiver: xr.Dataset, transm
     Raises
     ------
     BadInputError
-        `not_carrier_phase`, `orbit_missing` or a breach of the level 1B contract.
+        `not_carrier_phase`, `truncated` where too few samples arrived, `orbit_missing` or a breach of the level 1B
+        contract.
     """
     _require_inputs(event, receiver)
     reading = event["time"].to_numpy().astype(np.float64)
@@ -170,10 +171,24 @@ def _require_inputs(event: xr.Dataset, receiver: xr.Dataset) -> None:
             raise BadInputError("not_carrier_phase", f"the {kind} lacks {', '.join(missing)}")
     if "transmitter" not in event.attrs:
         raise BadInputError("not_carrier_phase", "the event does not name its transmitter")
+    _require_samples(event)
     if receiver.sizes["time"] < interpolation.NODES:
         raise BadInputError(
             "orbit_missing",
             f"the receiver orbit has {receiver.sizes['time']} epochs, fewer than the {interpolation.NODES} needed",
+        )
+
+
+def _require_samples(event: xr.Dataset) -> None:
+    """Refuse events of which no samples arrived, or too few to hold an occultation."""
+    time = event["time"].to_numpy()
+    span = float(time[-1] - time[0]) if time.size else 0.0
+    if not span >= level1b.SHORTEST:
+        raise BadInputError(
+            "truncated",
+            f"of event {event.attrs.get('event_id', 'without number')} of {event.attrs['transmitter']} only"
+            f" {time.size} samples over {span:.1f} s arrived, less than the {level1b.SHORTEST:.0f} s an occultation"
+            " needs",
         )
 
 

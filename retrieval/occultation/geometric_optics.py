@@ -71,11 +71,15 @@ class DopplerFilter:
         Degree of the polynomial [1].
     bridge : float
         Longest gap the polynomial reaches across [s].
+    edge : float
+        Stretch beside a longer gap that is left out [s]: nearer to its end a one-sided cubic is more than twice as
+        uncertain as a centred one.
     """
 
     window: float = 2.0
     degree: int = 3
     bridge: float = 0.12
+    edge: float = 0.25
 
 
 def ray_geometry(
@@ -145,8 +149,8 @@ def excess_doppler(excess_phase: FloatArray, *, time: FloatArray, parameters: Do
     Returns
     -------
     FloatArray
-        Excess Doppler [m s-1], positive for growing phase; NaN in gaps and in stretches shorter than the window.
-        Savitzky and Golay (1964).
+        Excess Doppler [m s-1], positive for growing phase; NaN in gaps, at their edges and in stretches shorter than
+        the window. Savitzky and Golay (1964).
     """
     rate = np.full_like(excess_phase, np.nan)
     valid = np.flatnonzero(np.isfinite(excess_phase))
@@ -154,13 +158,20 @@ def excess_doppler(excess_phase: FloatArray, *, time: FloatArray, parameters: Do
         return rate
     step = float(np.median(np.diff(time)))
     length = max(round(parameters.window / step) // 2 * 2 + 1, parameters.degree + 2)
-    longest = max(parameters.bridge, step) * 1.01
-    for run in np.split(valid, np.flatnonzero(np.diff(time[valid]) > longest) + 1):
+    breaks = np.flatnonzero(np.diff(time[valid]) > _longest_step(time, parameters))
+    for run in np.split(valid, breaks + 1):
         if round(float(time[run[-1]] - time[run[0]]) / step) + 1 >= length:
             rate[run] = _local_polynomial_rate(
                 excess_phase[run], time=time[run], step=step, length=length, parameters=parameters
             )
+    for before, after in zip(time[valid[breaks]], time[valid[breaks + 1]], strict=True):
+        rate[(time > before - parameters.edge) & (time < after + parameters.edge)] = np.nan
     return rate
+
+
+def _longest_step(time: FloatArray, parameters: DopplerFilter) -> float:
+    """Longest step between samples that is no gap [s]."""
+    return max(parameters.bridge, float(np.median(np.diff(time)))) * 1.01
 
 
 def _local_polynomial_rate(
@@ -218,6 +229,31 @@ def bending_angle_from_doppler(doppler: FloatArray, *, geometry: RayGeometry, it
     impact = np.where((impact > 0.0) & (impact < nearest), impact, np.nan)
     bending = geometry.separation - np.arccos(impact / receiver) - np.arccos(impact / transmitter)
     return BendingAngle(impact, bending)
+
+
+def gaps(bending: BendingAngle, *, time: FloatArray, parameters: DopplerFilter) -> FloatArray:
+    """Ranges of impact parameter that went by unobserved.
+
+    Parameters
+    ----------
+    bending : BendingAngle
+        Bending by sample, NaN where missing.
+    time : FloatArray
+        Times of the samples [s], increasing.
+    parameters : DopplerFilter
+        Longest gap the polynomial reached across.
+
+    Returns
+    -------
+    FloatArray
+        Impact parameters of the last ray before and the first after each gap [m], the lower first, shape (k, 2).
+    """
+    found = np.flatnonzero(np.isfinite(bending.impact_parameter) & np.isfinite(bending.bending_angle))
+    if found.size < 2:
+        return np.zeros((0, 2))
+    breaks = np.flatnonzero(np.diff(time[found]) > _longest_step(time, parameters))
+    pairs = np.stack([found[breaks], found[breaks + 1]], axis=1)
+    return np.sort(bending.impact_parameter[pairs], axis=1)
 
 
 def multipath_top(bending: BendingAngle, *, heights: FloatArray, tolerance: float, ceiling: float) -> float:

@@ -96,7 +96,12 @@ def correct(
 
 
 def smoothed_difference(
-    first: BendingAngle, *, second: BendingAngle, levels: FloatArray, parameters: IonosphereParameters
+    first: BendingAngle,
+    *,
+    second: BendingAngle,
+    second_gaps: FloatArray,
+    levels: FloatArray,
+    parameters: IonosphereParameters,
 ) -> FloatArray:
     """Difference of two signals on levels, smoothed.
 
@@ -104,6 +109,9 @@ def smoothed_difference(
     ----------
     first, second : BendingAngle
         Bending by sample: impact parameter [m] and bending angle [rad].
+    second_gaps : FloatArray
+        Impact parameters between which the second signal was not observed [m], shape (k, 2): a straight line across
+        them would be no bending angle.
     levels : FloatArray
         Impact parameters [m], increasing.
     parameters : IonosphereParameters
@@ -125,6 +133,7 @@ def smoothed_difference(
         left=np.nan,
         right=np.nan,
     )
+    at_first[resampling.inside_gaps(first.impact_parameter, gaps=second_gaps)] = np.nan
     return resampling.onto_levels(
         first.bending_angle - at_first, at=first.impact_parameter, levels=levels, half_width=parameters.half_width
     ).value

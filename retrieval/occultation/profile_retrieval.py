@@ -17,6 +17,7 @@ from processors.occultation import level1b as contract
 from retrieval.occultation import (
     abel,
     background,
+    bridging,
     dry_atmosphere,
     geometric_optics,
     georeference,
@@ -59,6 +60,7 @@ class OccultationParameters:
     doppler: geometric_optics.DopplerFilter = field(default_factory=geometric_optics.DopplerFilter)
     signal_loss: truncation.TruncationParameters = field(default_factory=truncation.TruncationParameters)
     ionospheric_correction: ionosphere.IonosphereParameters = field(default_factory=ionosphere.IonosphereParameters)
+    gaps: bridging.BridgingParameters = field(default_factory=bridging.BridgingParameters)
     background_model: background.BackgroundParameters = field(default_factory=background.BackgroundParameters)
     optimization: statistical_optimization.OptimizationParameters = field(
         default_factory=statistical_optimization.OptimizationParameters
@@ -167,7 +169,7 @@ def retrieve(level1b: xr.Dataset, *, parameters: OccultationParameters | None = 
     observed = observe(level1b, reference=reference, parameters=chosen)
     neutral = neutral_profile(observed, reference=reference, parameters=chosen)
     if neutral.altitude[0] < 0.0:
-        observed = _above_surface(observed, first=int(np.argmax(neutral.altitude >= 0.0)))
+        observed = _above_surface(observed, altitude=neutral.altitude)
         neutral = neutral_profile(observed, reference=reference, parameters=chosen)
     return _dataset(level1b, reference=reference, observed=observed, neutral=neutral, parameters=chosen)
 
@@ -199,9 +201,16 @@ def observe(
         for index, samples in enumerate((first_samples, second_samples))
     )
     levels = _levels(reference, parameters.levels)
-    raw = _onto(first, levels, parameters)
+    first_gaps, second_gaps = (
+        geometric_optics.gaps(bending, time=time, parameters=parameters.doppler) for bending in (first, second)
+    )
+    raw = _onto(first, levels, first_gaps, parameters)
     difference = ionosphere.smoothed_difference(
-        first, second=second, levels=levels, parameters=parameters.ionospheric_correction
+        first,
+        second=second,
+        second_gaps=second_gaps,
+        levels=levels,
+        parameters=parameters.ionospheric_correction,
     )
     corrected = ionosphere.correct(
         raw.value,
@@ -210,14 +219,14 @@ def observe(
         frequency=level1b["carrier_frequency"].to_numpy(),
         parameters=parameters.ionospheric_correction,
     )
-    bottom, gap = _bottom(raw.value)
+    bottom = bridging.lowest_level(raw.value, impact_height=levels - reference.radius, parameters=parameters.gaps)
     points = georeference.tangent_points(first, arc=arc, time=time, reference=reference)
     second_impact = second.impact_parameter[np.isfinite(second.impact_parameter)]
     phases = level1b["excess_phase"].to_numpy()[0][first_samples.usable]
     return ObservedBending(
         impact_parameter=levels[bottom:],
         first=raw.value[bottom:],
-        second=_onto(second, levels, parameters).value[bottom:],
+        second=_onto(second, levels, second_gaps, parameters).value[bottom:],
         corrected=corrected.bending_angle[bottom:],
         scatter=raw.scatter[bottom:],
         tangent=_tangent_on_levels(points, at=first.impact_parameter, levels=levels[bottom:]),
@@ -230,12 +239,13 @@ def observe(
         ),
         missing=_missing_fraction(phases, time=time[first_samples.usable]),
         strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[0]) > 0.0).any()),
-        reason=_reason(raw.value, gap=gap, lost=first_samples.lost),
+        reason=_reason(raw.value, bottom=bottom, lost=first_samples.lost),
     )
 
 
-def _above_surface(observed: ObservedBending, *, first: int) -> ObservedBending:
-    """The observation without the levels that would lie below the geoid: there was no ray, only noise."""
+def _above_surface(observed: ObservedBending, *, altitude: FloatArray) -> ObservedBending:
+    """The observation from its first level above the geoid: below there was no ray, only noise."""
+    first = int(np.argmax((altitude >= 0.0) & np.isfinite(observed.first)))
     by_level = ("impact_parameter", "first", "second", "corrected", "scatter", "tangent")
     kept = {name: getattr(observed, name)[first:] for name in by_level}
     return observed._replace(**kept, reason=truncation.TruncationReason.SURFACE_REACHED)
@@ -278,34 +288,24 @@ def _levels(reference: georeference.Reference, parameters: LevelParameters) -> F
 
 
 def _onto(
-    bending: geometric_optics.BendingAngle, levels: FloatArray, parameters: OccultationParameters
+    bending: geometric_optics.BendingAngle, levels: FloatArray, gaps: FloatArray, parameters: OccultationParameters
 ) -> resampling.Resampled:
-    """Bring samples onto levels."""
-    return resampling.onto_levels(
+    """Bring samples onto levels, none of them within a gap."""
+    resampled = resampling.onto_levels(
         bending.bending_angle,
         at=bending.impact_parameter,
         levels=levels,
         half_width=parameters.levels.half_width,
     )
+    return resampling.outside_gaps(resampled, levels=levels, gaps=gaps)
 
 
-def _bottom(bending: FloatArray) -> tuple[int, bool]:
-    """Lowest level of the unbroken stretch that reaches the middle of what was observed, and whether a gap ends it."""
+def _reason(bending: FloatArray, *, bottom: int, lost: bool) -> truncation.TruncationReason:
+    """Why the observation ends: with a gap where something was observed below the bottom."""
     present = np.isfinite(bending)
     if not present.any():
-        return 0, False
-    found = np.flatnonzero(present)
-    middle = int(found[found.size // 2])
-    holes = np.flatnonzero(~present[:middle])
-    bottom = int(holes[-1]) + 1 if holes.size else 0
-    return bottom, bool(present[:bottom].any())
-
-
-def _reason(bending: FloatArray, *, gap: bool, lost: bool) -> truncation.TruncationReason:
-    """Why the observation ends."""
-    if not np.isfinite(bending).any():
         return truncation.TruncationReason.NOTHING_RETRIEVED
-    if gap:
+    if present[:bottom].any():
         return truncation.TruncationReason.DATA_GAP
     return truncation.TruncationReason.SIGNAL_LOST if lost else truncation.TruncationReason.RECORD_END
 
@@ -368,8 +368,15 @@ def neutral_profile(
         impact_height=height,
         parameters=parameters.optimization,
     )
-    operator = abel.operator(levels, scale=abel.tail_scale(optimized.bending_angle, at=levels))
-    refractive = abel.refractive_profile(operator @ optimized.bending_angle, impact_parameter=levels)
+    bridged = bridging.bridge(
+        optimized,
+        observed=observed.corrected,
+        background=fitted.bending_angle,
+        impact_height=height,
+        parameters=parameters.gaps,
+    )
+    operator = abel.operator(levels, scale=abel.tail_scale(bridged.bending_angle, at=levels))
+    refractive = abel.refractive_profile(operator @ bridged.bending_angle, impact_parameter=levels)
     altitude = refractive.radius - surface_radius
     dry = dry_atmosphere.dry_atmosphere(
         refractive.refractivity,
@@ -377,15 +384,8 @@ def neutral_profile(
         latitude=reference.latitude,
         top_temperature=float(np.interp(altitude[-1], model.altitude, model.temperature)),
     )
-    covariance = uncertainty.optimized_covariance(
-        error,
-        background=fitted.bending_angle,
-        weight=optimized.weight,
-        impact_parameter=levels,
-        parameters=parameters.errors,
-    )
     deviation = uncertainty.propagate(
-        covariance,
+        _covariance(error, optimized.weight, bridged, fitted=fitted, levels=levels, parameters=parameters),
         operator=operator,
         refractivity=refractive.refractivity,
         altitude=altitude,
@@ -393,7 +393,31 @@ def neutral_profile(
         dry_pressure=dry.pressure,
         dry_temperature=dry.temperature,
     )
-    return NeutralProfile(optimized, noise, fitted, error, refractive, altitude, dry, deviation)
+    merged = optimized._replace(bending_angle=bridged.bending_angle)
+    return NeutralProfile(merged, noise, fitted, error, refractive, altitude, dry, deviation)
+
+
+def _covariance(
+    error: FloatArray,
+    weight: FloatArray,
+    bridged: bridging.BridgedBending,
+    *,
+    fitted: background.FittedBackground,
+    levels: FloatArray,
+    parameters: OccultationParameters,
+) -> FloatArray:
+    """Covariance of the merged bending [rad2]; a bridged level has the error of its neighbours and that of the bridge.
+
+    Without the former a bridge would seem better than an observation where that is noisy.
+    """
+    merged = uncertainty.optimized_covariance(
+        bridging.across(error, bridged=bridged.bridged),
+        background=fitted.bending_angle,
+        weight=bridging.across(weight, bridged=bridged.bridged),
+        impact_parameter=levels,
+        parameters=parameters.errors,
+    )
+    return merged + uncertainty.correlated(bridged.error, at=levels, length=parameters.gaps.error_length)
 
 
 def _noise_and_fit(
@@ -426,6 +450,7 @@ def _evidence(
         second_signal_bottom=observed.second_bottom - reference.radius,
         fitted_levels=neutral.fitted.levels,
         missing=observed.missing,
+        bridged=sum(gap.stop - gap.start for gap in bridging.gaps(observed.corrected)),
         strength_known=observed.strength_known,
         altitude=neutral.altitude,
         refractivity=neutral.refractive.refractivity,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.arrays import FloatArray
+from processors.arrays import BoolArray, FloatArray
 from retrieval.occultation import _kernels
 
 MINIMUM_SAMPLES = 5
@@ -47,3 +47,42 @@ def onto_levels(samples: FloatArray, *, at: FloatArray, levels: FloatArray, half
     usable = np.flatnonzero(np.isfinite(samples) & np.isfinite(at))
     order = usable[np.argsort(at[usable], kind="stable")]
     return Resampled(*_kernels.local_line(at[order], samples[order], levels, half_width, MINIMUM_SAMPLES))
+
+
+def inside_gaps(at: FloatArray, *, gaps: FloatArray) -> BoolArray:
+    """Which positions lie strictly within a gap.
+
+    Parameters
+    ----------
+    at : FloatArray
+        Impact parameters [m], shape (n,).
+    gaps : FloatArray
+        Lower and upper ends of the gaps [m], shape (k, 2).
+
+    Returns
+    -------
+    BoolArray
+        Mask of shape (n,).
+    """
+    return np.asarray(((at > gaps[:, :1]) & (at < gaps[:, 1:])).any(axis=0))
+
+
+def outside_gaps(resampled: Resampled, *, levels: FloatArray, gaps: FloatArray) -> Resampled:
+    """The same without the levels that only samples from beyond the edges of a gap could fill.
+
+    Parameters
+    ----------
+    resampled : Resampled
+        A quantity on levels.
+    levels : FloatArray
+        Impact parameters of the levels [m], shape (m,).
+    gaps : FloatArray
+        Lower and upper ends of the gaps [m], shape (k, 2).
+
+    Returns
+    -------
+    Resampled
+        NaN within the gaps.
+    """
+    hidden = inside_gaps(levels, gaps=gaps)
+    return Resampled(np.where(hidden, np.nan, resampled.value), np.where(hidden, np.nan, resampled.scatter))

@@ -83,7 +83,7 @@ def above_loss(
         return UsableSamples(np.ones(snr.shape, dtype=bool), False)
     order = np.argsort(-heights, kind="stable")
     length = max(round(parameters.window / float(np.median(np.diff(time)))), 1)
-    smoothed = _running_mean(np.where(present, snr, 0.0)[order], length)
+    smoothed = _running_mean(_ended(snr[order]), length)
     weak = np.flatnonzero(
         (smoothed < fraction * float(np.median(snr[high]))) & (heights[order] < parameters.unobstructed)
     )
@@ -94,7 +94,15 @@ def above_loss(
     return UsableSamples(usable, True)
 
 
+def _ended(sinking: FloatArray) -> FloatArray:
+    """Signal strengths from the top down, zero after the last that was recorded."""
+    last = int(np.flatnonzero(np.isfinite(sinking))[-1])
+    return np.where(np.arange(sinking.size) > last, 0.0, sinking)
+
+
 def _running_mean(values: FloatArray, length: int) -> FloatArray:
-    """Centred running mean with shrinking ends."""
-    kernel = np.ones(length)
-    return np.asarray(np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same"))
+    """Centred running mean of what is there; infinite where nothing is: a gap of the record is no loss of signal."""
+    kernel, present = np.ones(length), np.isfinite(values)
+    count = np.convolve(present.astype(np.float64), kernel, "same")
+    total = np.convolve(np.where(present, values, 0.0), kernel, "same")
+    return np.where(count > 0.5, total / np.maximum(count, 1.0), np.inf)
