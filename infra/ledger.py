@@ -60,7 +60,7 @@ outcome_table = sa.Table(
     sa.Index("outcome_latest", "stage", "unit", "sequence"),
 )
 
-State = Literal["done", "partial", "quarantined", "not_applicable", "waiting", "failed"]
+State = Literal["done", "partial", "quarantined", "not_applicable", "waiting", "interrupted", "failed"]
 FINISHED: frozenset[str] = frozenset({"done", "partial", "quarantined", "not_applicable"})
 
 

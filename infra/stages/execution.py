@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import sqlalchemy.exc
 import threadpoolctl
 
-from infra import archive, ledger
+from infra import archive, ledger, object_store
 from infra.stages import chain
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
@@ -25,6 +26,8 @@ from products import schema
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
+# What the surroundings do to a unit says nothing about the unit: it is tried again for as long as it takes.
+SURROUNDINGS = (object_store.ObjectStoreError, sqlalchemy.exc.SQLAlchemyError, OSError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def run_units(stage: chain.Stage, units: Iterable[Unit], workspace: Workspace) -
     # One thread of linear algebra: its sums, and so the last bits of a product, depend on how many there are.
     with threadpoolctl.threadpool_limits(limits=1):
         outcomes = [_run_unit(stage, unit, workspace) for unit in units]
-    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    failed = [outcome for outcome in outcomes if outcome.state in {"failed", "interrupted"}]
     if failed:
         reasons = "; ".join(f"{outcome.unit}: {outcome.reason}" for outcome in failed)
         raise StageFailedError(f"{len(failed)} of {len(outcomes)} units of {stage.name} failed: {reasons}")
@@ -154,6 +157,9 @@ def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> tuple[Unit
         return UnitResult(), "waiting", str(error)
     except NotApplicableError as error:
         return UnitResult(), "not_applicable", str(error)
+    except SURROUNDINGS as error:
+        log.exception("%s %s", stage.name, unit.id)
+        return UnitResult(), "interrupted", f"{type(error).__name__}: {error}"
     except Exception as error:
         log.exception("%s %s", stage.name, unit.id)
         return UnitResult(), "failed", f"{type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra import database, ledger, settings
+from infra import database, ledger, object_store, settings
 from infra.stages import chain, execution
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
@@ -42,6 +42,8 @@ def echo(unit: execution.Unit, workspace: Workspace) -> execution.UnitResult:
         raise execution.PrerequisiteMissingError("it waits")
     if body == b"none":
         raise execution.NotApplicableError("nothing to make")
+    if body == b"outage":
+        raise object_store.StoreUnavailableError("the store is away")
     if body == b"crash":
         raise ZeroDivisionError("it crashes")
     made = NewGranule("made", unit.id, unit.group, body.upper(), ".txt", "text/plain")
@@ -113,6 +115,14 @@ def test_a_unit_that_keeps_failing_is_given_up_with_its_reason(workspace: Worksp
     reason = workspace.ledger.latest_outcomes()["echo", "crash"].reason
     assert reason is not None
     assert "it crashes" in reason
+
+
+def test_an_outage_is_never_held_against_a_unit(workspace: Workspace) -> None:
+    arrive(workspace, b"outage")
+    for _ in range(execution.MAX_ATTEMPTS + 2):
+        with pytest.raises(execution.StageFailedError, match="the store is away"):
+            run(workspace)
+    assert workspace.ledger.latest_outcomes()["echo", "outage"].state == "interrupted"
 
 
 def test_a_waiting_unit_is_tried_at_every_run(workspace: Workspace) -> None:
