@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import platform
 import shutil
 import signal
@@ -32,15 +33,23 @@ def demo(
     """
     from infra.demonstration import session
 
+    chosen = settings.current()
+    _log_to_file(chosen)
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 110)
     shown = progress.Progress(console)
     with shown.showing():
-        result = session.run(settings.current(), data=data, with_scheduler=airflow, seed=seed, progress=shown)
+        result = session.run(chosen, data=data, with_scheduler=airflow, seed=seed, progress=shown)
     if as_json:
         sys.stdout.write(json.dumps(result.as_mapping(), ensure_ascii=False, indent=2) + "\n")
     else:
         result.show(console)
     raise typer.Exit(0 if result.succeeded else 1)
+
+
+def _log_to_file(chosen: settings.Settings) -> None:
+    chosen.home.mkdir(parents=True, exist_ok=True)
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(filename=chosen.home / "terralimb.log", level=chosen.log_level, format=form)
 
 
 def up() -> None:

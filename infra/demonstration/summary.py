@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra import ledger
 from infra.demonstration.verification import Verification
@@ -70,7 +70,13 @@ class Summary:
         console.print(self._verdict())
 
     def _counts_table(self) -> Table:
-        table = Table(title="what arrived and what left", title_justify="left", show_header=False)
+        table = Table(
+            "what",
+            Column("number", justify="right"),
+            title="what arrived and what left",
+            title_justify="left",
+            show_header=False,
+        )
         for name, count in self.counts.items():
             table.add_row(name, str(count))
         for sector in SECTORS:
@@ -78,7 +84,9 @@ class Summary:
         return table
 
     def _stage_table(self) -> Table:
-        table = Table("stage", "seconds", title="time spent in the stages", title_justify="left")
+        table = Table(
+            "stage", Column("seconds", justify="right"), title="time spent in the stages", title_justify="left"
+        )
         for stage in chain.STAGES:
             table.add_row(stage.name, f"{self.seconds_per_stage.get(stage.name, 0.0):.2f}")
         return table
