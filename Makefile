@@ -38,7 +38,10 @@ up: setup  ## keep store, scheduler and their pages running
 	$(BIN)/terralimb up
 
 test: setup lint types contracts  ## everything: what .ci/run calls
-	$(BIN)/python -m pytest
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --include='processors/*,retrieval/*' --fail-under=95
+	$(BIN)/coverage report --skip-covered --include='products/*,infra/*' --fail-under=85
 
 check: setup lint types contracts  ## the fast loop
 	$(BIN)/python -m pytest -q -x tests/unit tests/architecture -m "not chain"

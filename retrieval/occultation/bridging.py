@@ -96,8 +96,8 @@ def gaps(observed: FloatArray) -> list[Stretch]:
     return [Stretch(int(present[end]) + 1, int(present[end + 1])) for end in ends]
 
 
-def lowest_level(observed: FloatArray, *, impact_height: FloatArray, parameters: BridgingParameters) -> int:
-    """Lowest level of the stretch without wide gaps that holds most of the core layer.
+def stretches(observed: FloatArray, *, impact_height: FloatArray, parameters: BridgingParameters) -> list[Stretch]:
+    """Levels that belong together: between gaps too wide to be bridged.
 
     Parameters
     ----------
@@ -106,26 +106,48 @@ def lowest_level(observed: FloatArray, *, impact_height: FloatArray, parameters:
     impact_height : FloatArray
         Impact parameter minus radius of curvature [m], increasing.
     parameters : BridgingParameters
-        Widest gaps and core layer.
+        Widest gaps.
 
     Returns
     -------
-    int
-        Index; of stretches that hold the same part of the core, the thicker; 0 where nothing was observed.
+    list of Stretch
+        From low to high, each from an observed level to an observed level; empty where nothing was observed.
     """
     present = np.flatnonzero(np.isfinite(observed))
     if present.size == 0:
-        return 0
+        return []
     wide = [gap for gap in gaps(observed) if not _is_narrow(gap, impact_height, parameters)]
     starts = [int(present[0]), *(gap.stop for gap in wide)]
-    tops = [*(gap.start - 1 for gap in wide), int(present[-1])]
+    stops = [*(gap.start for gap in wide), int(present[-1]) + 1]
+    return [Stretch(start, stop) for start, stop in zip(starts, stops, strict=True)]
 
-    def worth(stretch: tuple[int, int]) -> tuple[float, float]:
-        bottom, top = (float(impact_height[index]) for index in stretch)
+
+def most_informative(
+    found: list[Stretch], *, impact_height: FloatArray, parameters: BridgingParameters
+) -> Stretch | None:
+    """Stretch that holds most of the core layer.
+
+    Parameters
+    ----------
+    found : list of Stretch
+        Stretches.
+    impact_height : FloatArray
+        Impact parameter minus radius of curvature [m], increasing.
+    parameters : BridgingParameters
+        Core layer.
+
+    Returns
+    -------
+    Stretch or None
+        Of those that hold the same part of the core, the thickest; None where there are none.
+    """
+
+    def worth(stretch: Stretch) -> tuple[float, float]:
+        bottom, top = float(impact_height[stretch.start]), float(impact_height[stretch.stop - 1])
         core = min(top, parameters.core_top) - max(bottom, parameters.core_bottom)
         return max(core, 0.0), top - bottom
 
-    return max(zip(starts, tops, strict=True), key=worth)[0]
+    return max(found, key=worth, default=None)
 
 
 def bridge(

@@ -72,14 +72,15 @@ class DopplerFilter:
     bridge : float
         Longest gap the polynomial reaches across [s].
     edge : float
-        Stretch beside a longer gap that is left out [s]: nearer to its end a one-sided cubic is more than twice as
-        uncertain as a centred one.
+        Stretch beside a longer gap that is left out [s]: there the lopsided cubic is 1.25 to 4 times as uncertain as
+        the centred one. Of 0.1, 0.25, 0.4 and 0.6 s this gave the smallest error of an observed event with hidden
+        seconds.
     """
 
     window: float = 2.0
     degree: int = 3
     bridge: float = 0.12
-    edge: float = 0.25
+    edge: float = 0.4
 
 
 def ray_geometry(
@@ -254,6 +255,25 @@ def gaps(bending: BendingAngle, *, time: FloatArray, parameters: DopplerFilter) 
     breaks = np.flatnonzero(np.diff(time[found]) > _longest_step(time, parameters))
     pairs = np.stack([found[breaks], found[breaks + 1]], axis=1)
     return np.sort(bending.impact_parameter[pairs], axis=1)
+
+
+def beyond_gap(top: float, *, gaps: FloatArray) -> float:
+    """Top of the crossing rays where a gap may hide it.
+
+    Parameters
+    ----------
+    top : float
+        Highest impact parameter below which rays were seen to cross [m], NaN where none were.
+    gaps : FloatArray
+        Lower and upper ends of the gaps [m], shape (k, 2).
+
+    Returns
+    -------
+    float
+        Impact parameter [m]: where the top lies in a gap, the hidden rays may cross as far above it as it is wide.
+    """
+    hiding = gaps[(gaps[:, 0] <= top) & (top <= gaps[:, 1])]
+    return float(np.max(2.0 * hiding[:, 1] - hiding[:, 0], initial=top))
 
 
 def multipath_top(bending: BendingAngle, *, heights: FloatArray, tolerance: float, ceiling: float) -> float:

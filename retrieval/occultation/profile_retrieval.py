@@ -219,7 +219,7 @@ def observe(
         frequency=level1b["carrier_frequency"].to_numpy(),
         parameters=parameters.ionospheric_correction,
     )
-    bottom = bridging.lowest_level(raw.value, impact_height=levels - reference.radius, parameters=parameters.gaps)
+    bottom = _bottom(raw.value, height=levels - reference.radius, parameters=parameters.gaps)
     points = georeference.tangent_points(first, arc=arc, time=time, reference=reference)
     second_impact = second.impact_parameter[np.isfinite(second.impact_parameter)]
     phases = level1b["excess_phase"].to_numpy()[0][first_samples.usable]
@@ -231,11 +231,14 @@ def observe(
         scatter=raw.scatter[bottom:],
         tangent=_tangent_on_levels(points, at=first.impact_parameter, levels=levels[bottom:]),
         second_bottom=float(second_impact.min()) if second_impact.size else np.nan,
-        multipath_top=geometric_optics.multipath_top(
-            first,
-            heights=georeference.straight_line_heights(level1b),
-            tolerance=parameters.errors.multipath_tolerance,
-            ceiling=reference.radius + parameters.errors.multipath_ceiling,
+        multipath_top=geometric_optics.beyond_gap(
+            geometric_optics.multipath_top(
+                first,
+                heights=georeference.straight_line_heights(level1b),
+                tolerance=parameters.errors.multipath_tolerance,
+                ceiling=reference.radius + parameters.errors.multipath_ceiling,
+            ),
+            gaps=first_gaps,
         ),
         missing=_missing_fraction(phases, time=time[first_samples.usable]),
         strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[0]) > 0.0).any()),
@@ -298,6 +301,13 @@ def _onto(
         half_width=parameters.levels.half_width,
     )
     return resampling.outside_gaps(resampled, levels=levels, gaps=gaps)
+
+
+def _bottom(bending: FloatArray, *, height: FloatArray, parameters: bridging.BridgingParameters) -> int:
+    """Lowest level of the stretch that is worth most."""
+    found = bridging.stretches(bending, impact_height=height, parameters=parameters)
+    kept = bridging.most_informative(found, impact_height=height, parameters=parameters)
+    return kept.start if kept else 0
 
 
 def _reason(bending: FloatArray, *, bottom: int, lost: bool) -> truncation.TruncationReason:
@@ -437,16 +447,20 @@ def _noise_and_fit(
 
 
 def _evidence(
-    observed: ObservedBending, *, neutral: NeutralProfile, reference: georeference.Reference
+    observed: ObservedBending,
+    *,
+    neutral: NeutralProfile,
+    reference: georeference.Reference,
+    parameters: bridging.BridgingParameters,
 ) -> quality.Evidence:
     """What the quality flags are decided on."""
-    present = np.flatnonzero(np.isfinite(observed.corrected))
     height = observed.impact_parameter - reference.radius
+    lowest = next(iter(bridging.stretches(observed.corrected, impact_height=height, parameters=parameters)), None)
     return quality.Evidence(
         noise=neutral.noise.deviation,
         bias=neutral.noise.mean,
-        top=float(height[present[-1]]) if present.size else np.nan,
-        lowest_altitude=float(neutral.altitude[present[0]]) if present.size else np.nan,
+        top=float(height[lowest.stop - 1]) if lowest else np.nan,
+        lowest_altitude=float(neutral.altitude[lowest.start]) if lowest else np.nan,
         second_signal_bottom=observed.second_bottom - reference.radius,
         fitted_levels=neutral.fitted.levels,
         missing=observed.missing,
@@ -467,7 +481,7 @@ def _dataset(
     parameters: OccultationParameters,
 ) -> xr.Dataset:
     """Arrange the result under its published names."""
-    evidence = _evidence(observed, neutral=neutral, reference=reference)
+    evidence = _evidence(observed, neutral=neutral, reference=reference, parameters=parameters.gaps)
     impact = {
         "impact_parameter": observed.impact_parameter,
         "bending_angle_l1": observed.first,

@@ -41,7 +41,7 @@ class QualityThresholds:
     bias : float
         Mean of the same [rad].
     top : float
-        Impact height the observation must reach [m].
+        Impact height the observation must reach from below without a wide gap [m].
     bottom : float
         Altitude the profile must reach downward [m].
     second_signal : float
@@ -80,7 +80,7 @@ class Evidence(NamedTuple):
     noise, bias : float
         Standard deviation and mean of observed minus background bending at great height [rad].
     top : float
-        Highest observed impact height [m].
+        Impact height the observation reaches from below without a wide gap [m].
     lowest_altitude : float
         Lowest retrieved altitude [m], NaN where nothing was retrieved.
     second_signal_bottom : float

@@ -42,9 +42,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def demo(home: Path, *options: str) -> Run:
+    variables = environment(home)
+    if "--no-airflow" not in options:
+        # The scheduler's many processes would all be traced, to no end: the plain run covers the same stages.
+        variables = {name: value for name, value in variables.items() if not name.startswith("COVERAGE")}
     made = subprocess.run(
         [str(COMMAND), "demo", "--json", *options],
-        env=environment(home),
+        env=variables,
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,6 @@
 """Real Sentinel-2 and Sentinel-1 months: optical values hidden and predicted again."""
 
 import json
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -114,18 +113,12 @@ def test_whole_months_are_no_worse_than_interpolation(stack):
 
 
 @pytest.fixture(scope="module")
-def fused(stack) -> tuple[xr.Dataset, float]:
-    started = time.thread_time()
-    result = fusion.fuse([stack])
-    return result, time.thread_time() - started
-
-
-def test_fusion_takes_less_than_eight_seconds_of_one_core(fused):
-    assert fused[1] < 8.0
+def fused(stack) -> xr.Dataset:
+    return fusion.fuse([stack])
 
 
 def test_empty_months_are_interpolated_flagged_and_less_certain(fused):
-    result = fused[0]
+    result = fused
     winter = result.isel(time=[1, 2])
     assert np.isfinite(winter["reflectance"]).all()
     wanted = qa.QaBit.FILLED | qa.QaBit.INSUFFICIENT
@@ -136,11 +129,11 @@ def test_empty_months_are_interpolated_flagged_and_less_certain(fused):
 
 def test_composites_keep_nearly_all_their_observations(fused):
     """The months are cloud-free composites: what the mask takes away is a false alarm."""
-    observed = fused[0]["observed"].values.mean(axis=(1, 2))
+    observed = fused["observed"].values.mean(axis=(1, 2))
     assert (observed[[0, *range(3, 12)]] > 0.97).all()
 
 
 def test_fused_ndvi_of_fields_peaks_in_early_summer(fused):
-    bands = [str(name) for name in fused[0]["band"].values]
-    index = np.median(ndvi(fused[0]["reflectance"].values, bands), axis=(1, 2))
+    bands = [str(name) for name in fused["band"].values]
+    index = np.median(ndvi(fused["reflectance"].values, bands), axis=(1, 2))
     assert 5 <= int(index.argmax()) <= 8

@@ -1,6 +1,7 @@
 """The command line as people meet it: help that teaches, one sentence per error, exit status 0, 1 or 2."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ LINK = REPOSITORY / "infra" / "parameters" / "links" / "suomi-npp.yaml"
 
 def terralimb(*words: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "100", "TERRALIMB_HOME": str(home or "/nonexistent/home")}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     command = [str(COMMAND), *map(str, words)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

