@@ -5,6 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .uv/bin/uv
+UV_PINNED := uv==0.13.9
 DATA ?=
 export TERRALIMB_HOME ?= $(CURDIR)/var
 # The interpreter of this environment only: nothing leaks in from the caller's.
@@ -20,8 +21,9 @@ setup: $(VENV)/.installed  ## build .venv from the hashed requirements.lock
 # uv from the path where there is one, else from PyPI into this folder (Debian's pip refuses to install elsewhere).
 $(UV):
 	@if command -v uv >/dev/null; then mkdir -p $(@D) && ln -sf "$$(command -v uv)" $@; \
-	elif $(PYTHON) -m venv .uv >/dev/null 2>&1; then .uv/bin/python -m pip install --quiet uv; \
-	else rm -rf .uv && $(PYTHON) -m pip install --quiet --break-system-packages --target .uv uv; fi
+	elif $(PYTHON) -m venv .uv >/dev/null 2>&1; then .uv/bin/python -m pip install --quiet $(UV_PINNED); \
+	else rm -rf .uv; $(PYTHON) -m pip install --quiet --break-system-packages --target .uv $(UV_PINNED) \
+	  || { echo "no way to fetch uv: install Debian's python3-venv or python3-pip, or uv itself" >&2; exit 1; }; fi
 	@$@ --version
 
 $(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
@@ -37,24 +39,24 @@ demo: setup  ## the main job end to end; DATA=DIR runs it on real files
 up: setup  ## keep store, scheduler and their pages running
 	$(BIN)/terralimb up
 
-test: setup lint types contracts  ## everything: what .ci/run calls
+test: lint types contracts  ## everything: what .ci/run calls
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --include='processors/*,retrieval/*' --fail-under=95
 	$(BIN)/coverage report --skip-covered --include='products/*,infra/*' --fail-under=85
 
-check: setup lint types contracts  ## the fast loop
+check: lint types contracts  ## the fast loop
 	$(BIN)/python -m pytest -q -x tests/unit tests/architecture -m "not chain"
 
-lint:
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/numpydoc lint $$(git ls-files 'processors/*.py' 'retrieval/*.py' 'products/*.py' 'infra/*.py')
 
-types:
+types: setup
 	$(BIN)/mypy
 
-contracts:
+contracts: setup
 	$(BIN)/lint-imports
 
 soak: setup  ## long fault and load runs
@@ -66,7 +68,7 @@ bench: setup  ## benchmarks, relative to a limit or a peer in the same run
 docs: setup  ## generated pages of the documentation
 	$(BIN)/python -m infra.documentation
 
-lock:  ## resolve requirements.lock anew
+lock: $(UV)  ## resolve requirements.lock anew
 	$(UV) pip compile --quiet --python-version 3.11 --no-header --generate-hashes --no-emit-index-url --all-extras \
 	  --group airflow --group embedded --group test --group lint --group build pyproject.toml -o requirements.lock
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 
 SHORT = 12
+_LANDING_HASH = re.compile(rf"^[0-9a-f]{{{SHORT}}}-")
 _NOT_ID = re.compile(r"[^a-z0-9_-]+")
 _LANDING_PREFIXES = {
     "landed_downlink": "downlink/",
@@ -65,6 +66,17 @@ def landing_parts(key: str) -> list[str]:
 def landing_key(kind: str, *parts: str) -> str:
     """Key under which a file of `kind` lands; the last part is the file's name."""
     return _LANDING_PREFIXES[kind] + "/".join(parts)
+
+
+def landing_name(key: str) -> str:
+    """Name a landed file had before its content's hash was put in front of it."""
+    name = key.rpartition("/")[2]
+    return _LANDING_HASH.sub("", name)
+
+
+def landing_mark(key: str) -> str:
+    """Hash a landing key carries; what is made from the file carries it in its identity or group."""
+    return key.rpartition("/")[2][:SHORT]
 
 
 def landing_version(key: str, body: bytes) -> str:

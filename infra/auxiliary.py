@@ -146,7 +146,7 @@ def holding(granules: Iterable[ledger.Granule], *, kind: str, time: str) -> list
         if granule.attributes["kind"] == kind
         and (granule.attributes["start"] or "") <= time <= (granule.attributes["end"] or "9999")
     ]
-    return sorted(fitting, key=lambda granule: (granule.attributes["start"] or "", granule.id), reverse=True)
+    return sorted(fitting, key=lambda granule: (granule.attributes["start"] or "", granule.sha256), reverse=True)
 
 
 def stale(granules: Iterable[ledger.Granule], *, now: dt.datetime) -> list[str]:

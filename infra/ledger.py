@@ -189,13 +189,13 @@ class Ledger:
 def _register(connection: sa.Connection, granule: Granule) -> bool:
     table = granule_table
     same = (table.c.kind == granule.kind) & (table.c.id == granule.id)
-    held = connection.execute(sa.select(table.c.sha256, table.c.current).where(same)).all()
-    if (granule.sha256, True) in held:
-        return False
+    held = set(connection.execute(sa.select(table.c.sha256).where(same)).scalars())
     connection.execute(table.update().where(same, table.c.current).values(current=False))
-    if granule.sha256 in {sha256 for sha256, _ in held}:
+    if granule.sha256 in held:
+        # The content is known; where it lies now and what is said of it may have changed.
+        place = {name: getattr(granule, name) for name in ("bucket", "key", "attributes")}
         content = same & (table.c.sha256 == granule.sha256)
-        connection.execute(table.update().where(content).values(current=True))
+        connection.execute(table.update().where(content).values(current=True, group_id=granule.group, **place))
         return False
     connection.execute(table.insert(), [_granule_row(granule)])
     return True

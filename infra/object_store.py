@@ -366,6 +366,10 @@ class ObjectStore:
         from botocore import exceptions
 
         with _translated(bucket):
+            # An account that may not create buckets can still use those that are there.
+            with contextlib.suppress(exceptions.ClientError):
+                self._client.head_bucket(Bucket=bucket)
+                return False
             try:
                 self._client.create_bucket(Bucket=bucket)
             except exceptions.ClientError as error:

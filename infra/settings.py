@@ -41,7 +41,6 @@ class Settings(BaseSettings):
     )
     s3_region: str = "us-east-1"
     bucket_prefix: str = "tl-"
-    batch_size: int = Field(default=16, ge=1, description="Units one mapped task takes.")
     log_level: str = "INFO"
 
     def bucket(self, name: Bucket) -> str:

@@ -24,10 +24,18 @@ def search(
     """Search the published items by sector, place, time and product."""
     from infra import catalog_store, database
 
-    catalog = catalog_store.CatalogStore(database.engine(settings.current().resolved_database_url()))
-    found = catalog.search(
-        sector=sector, bbox=_bbox(bbox), datetime_range=_interval(datetime), product=product, limit=limit
-    )
+    chosen = settings.current()
+    if chosen.database_url is None and not (chosen.home / "terralimb.sqlite").exists():
+        raise FileNotFoundError(
+            f"nothing has been published in {chosen.home} yet: run `terralimb demo`, or set TERRALIMB_HOME"
+        )
+    catalog = catalog_store.CatalogStore(database.engine(chosen.resolved_database_url()))
+    try:
+        found = catalog.search(
+            sector=sector, bbox=_bbox(bbox), datetime_range=_interval(datetime), product=product, limit=limit
+        )
+    except catalog_store.CatalogError as error:
+        raise typer.BadParameter(str(error)) from error
     items = [record.item for record in found]
     if as_json:
         sys.stdout.write(json.dumps({"type": "FeatureCollection", "features": items}, ensure_ascii=False) + "\n")

@@ -1,6 +1,7 @@
 """Commands of the downlink: recordings to space packets, modelled passes."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def decode(
         decoded = downlink.decode([path.read_bytes() for path in files], link=definition)
     except quality.BadInputError as error:
         raise quality.BadInputError(error.cause, f"{', '.join(map(str, files))}: {error}") from error
+    # Packets of an earlier decode beside this account would be packets it does not speak of.
+    shutil.rmtree(out / "packets", ignore_errors=True)
     for channel, packets in decoded.packets.items():
         path = out / "packets" / str(channel.scid) / str(channel.vcid) / f"{channel.apid}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,15 +3,18 @@
 import importlib.util
 import json
 import logging
+import os
 import platform
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from infra import settings
 from infra.cli import progress
@@ -34,6 +37,7 @@ def demo(
     from infra.demonstration import session
 
     chosen = settings.current()
+    _end_in_order()
     _log_to_file(chosen)
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 110)
     shown = progress.Progress(console)
@@ -44,6 +48,12 @@ def demo(
     else:
         result.show(console)
     raise typer.Exit(0 if result.succeeded else 1)
+
+
+def _end_in_order() -> None:
+    """Turn the signals that end a command into an exit that stops the servers."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
 
 
 def _log_to_file(chosen: settings.Settings) -> None:
@@ -59,6 +69,7 @@ def up() -> None:
     """
     from infra.embedded import installation
 
+    _end_in_order()
     console = Console()
     shown = progress.Progress(console)
     chosen = settings.current()
@@ -112,11 +123,21 @@ def doctor() -> None:
     ]
     if sys.version_info[:2] != (3, 11):
         problems.append(f"Python {platform.python_version()} runs this; the lock is made for 3.11")
+    if os.geteuid() == 0 and not _user_namespaces_allowed():
+        problems.append("root may not make user namespaces here, so PostgreSQL cannot start: run as an ordinary user")
     home = settings.current().home
-    free = shutil.disk_usage(home if home.exists() else home.parent).free / 2**30
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(existing, os.W_OK):
+        problems.append(f"{existing} is not writable: set TERRALIMB_HOME to a folder that is")
+    free = shutil.disk_usage(existing).free / 2**30
     if free < 2:
         problems.append(f"{free:.1f} GiB are free under {home}; the demonstration wants 2")
     for problem in problems:
-        console.print(f"[red]missing[/red]  {problem}")
+        console.print(f"[red]missing[/red]  {escape(problem)}", soft_wrap=True)
     console.print(f"[green]ok[/green]       Python {platform.python_version()}, state in {home}, {free:.0f} GiB free")
     raise typer.Exit(1 if problems else 0)
+
+
+def _user_namespaces_allowed() -> bool:
+    tried = subprocess.run(["unshare", "--user", "--map-user=1000", "true"], capture_output=True, check=False)  # noqa: S607
+    return tried.returncode == 0

@@ -57,6 +57,8 @@ def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
         row |= {"status": "unreadable" if unreadable else "rejected", "reason": f"{error}"}
     except schema.SchemaError as error:
         row |= {"status": "rejected", "reason": f"the retrieved profile breaks its table of variables: {error}"}
+    except Exception as error:  # noqa: BLE001  a batch never dies of one file, whatever it met
+        row |= {"status": "rejected", "reason": f"{type(error).__name__}: {error}"}
     else:
         target = out / f"{made.occultation_id}.nc"
         target.write_bytes(made.netcdf)
@@ -73,5 +75,9 @@ def plot(
     """Draw a profile: bending angle, refractivity and dry temperature with their uncertainty."""
     from products import netcdf, profile_plot
 
-    out.write_bytes(profile_plot.plot(netcdf.decode(file.read_bytes())))
+    try:
+        drawn = profile_plot.plot(netcdf.decode(file.read_bytes()))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ValueError(f"{file} is no profile made by `terralimb occultation retrieve`") from error
+    out.write_bytes(drawn)
     Console().print(f"drawn in {out}")

@@ -48,6 +48,12 @@ def from_folder(folder: Path) -> Iterator[LandedFile]:
         yield LandedFile(key, path.read_bytes())
 
 
+def left_alone(folder: Path) -> list[str]:
+    """Files of `folder` the main job does not take, for the summary to name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in files if _key(path, folder) is None]
+
+
 def _key(path: Path, folder: Path) -> str | None:
     relative = path.relative_to(folder)
     for rule in _rules():

@@ -53,6 +53,7 @@ def run(
             verification=verification.verify(workspace),
             new_outcomes=workspace.ledger.last_sequence() - before,
             landed=landed,
+            left_alone=landed_input.left_alone(data) if data is not None else [],
             seconds=time.monotonic() - started,
             addresses=_addresses(running),
         )

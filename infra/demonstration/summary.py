@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
-from infra import ledger
+from infra import archive, ledger
 from infra.demonstration.verification import Verification
 from infra.stages import chain
 from infra.stages.workspace import Workspace
@@ -29,6 +30,7 @@ class Summary:
     verification: Verification
     new_outcomes: int
     landed: dict[str, int]
+    left_alone: list[str]
     seconds: float
     addresses: dict[str, str] = field(default_factory=dict)
 
@@ -46,6 +48,7 @@ class Summary:
             "products_per_sector": self.products_per_sector,
             "seconds_per_stage": {name: round(value, 3) for name, value in self.seconds_per_stage.items()},
             "landed": self.landed,
+            "left_alone": self.left_alone,
             "new_outcomes": self.new_outcomes,
             "troubles": self.troubles,
             "verified": self.verification.checked,
@@ -59,12 +62,12 @@ class Summary:
         console.print(self._counts_table())
         console.print(self._stage_table())
         for trouble in self.troubles:
+            console.print(f"[red]{trouble['state']}[/red] {_words(trouble)}", soft_wrap=True)
+        if self.left_alone:
+            first = ", ".join(self.left_alone[:3])
             console.print(
-                f"[red]{trouble['state']}[/red] {trouble['stage']} {trouble['unit']}: {trouble['reason']}",
-                soft_wrap=True,
+                escape(f"{len(self.left_alone)} files are no input of the main job: {first} ..."), soft_wrap=True
             )
-        for problem in self.verification.problems:
-            console.print(f"[red]not proved[/red] {problem}", soft_wrap=True)
         for name, address in self.addresses.items():
             console.print(f"{name:14s}{address}", highlight=False, soft_wrap=True)
         console.print(self._verdict())
@@ -99,6 +102,10 @@ class Summary:
         return f"[bold {colour}]{word}[/]: {checked}, {news}, {self.seconds:.1f} s{absent}"
 
 
+def _words(trouble: dict[str, str]) -> str:
+    return escape(f"{trouble['stage']} {trouble['unit']}: {trouble['reason']}")
+
+
 def counts(workspace: Workspace) -> dict[str, int]:
     """How much of everything the ledger and the catalogue hold."""
     held = workspace.ledger.granule_counts()
@@ -131,9 +138,26 @@ def missing_sectors(workspace: Workspace) -> list[str]:
 
 
 def troubles(book: ledger.Ledger, *, landed: Collection[str], after: int) -> list[dict[str, str]]:
-    """Units that did not end well, each with its reason: of the files of this run, and of what it did since `after`."""
+    """Units that did not end well, each with its reason.
+
+    Those count that read a file of this run (`landed`: landing keys), stand downstream of one, or were done since
+    `after`; what other runs left in the same installation is theirs to report.
+    """
+    groups = _groups_of(book, landed)
     return [
         {"stage": outcome.stage, "unit": outcome.unit, "state": outcome.state, "reason": outcome.reason or ""}
         for outcome in book.latest_outcomes().values()
-        if outcome.state not in {"done", "not_applicable"} and (outcome.unit in landed or outcome.sequence > after)
+        if outcome.state not in {"done", "not_applicable"}
+        and (outcome.unit in landed or outcome.group in groups or outcome.sequence > after)
     ]
+
+
+def _groups_of(book: ledger.Ledger, landed: Collection[str]) -> set[str]:
+    """Groups with a granule made from one of the landed files: its identity or group carries the content's hash."""
+    marks = {archive.landing_mark(key) for key in landed}
+    kinds = {kind for stage in chain.STAGES for kind in stage.outputs}
+    return {
+        granule.group
+        for granule in book.granules(kinds)
+        if any(mark in granule.id or mark in granule.group for mark in marks)
+    }

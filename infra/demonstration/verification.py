@@ -20,11 +20,28 @@ class Verification:
 
 def verify(workspace: Workspace) -> Verification:
     """Check every published item: present, hash, size, catalogue record, and the convention of each file."""
-    report = publication.verify_published(workspace.store, workspace.catalog)
-    conventions = [
-        problem for item in workspace.catalog.published() for problem in _convention_problems(workspace, item)
+    catalogue = workspace.settings.bucket("catalogue")
+    report = publication.verify_published(workspace.store, workspace.catalog, catalogue_bucket=catalogue)
+    problems = [
+        *map(str, report.failures),
+        *_unannounced(report),
+        *_unpublished(workspace),
+        *(problem for item in workspace.catalog.published() for problem in _convention_problems(workspace, item)),
     ]
-    return Verification(items=report.items, checked=report.assets, problems=(*map(str, report.failures), *conventions))
+    return Verification(items=report.items, checked=report.assets, problems=tuple(problems))
+
+
+def _unannounced(report: publication.VerificationReport) -> Iterator[str]:
+    if report.undelivered:
+        yield f"{report.undelivered} announcements are not delivered"
+
+
+def _unpublished(workspace: Workspace) -> Iterator[str]:
+    """Packages that were built and are not in the catalogue."""
+    built = workspace.ledger.granules(["profile", "sector_product"])
+    published = sum(1 for _ in workspace.catalog.published())
+    if len(built) != published:
+        yield f"{len(built)} packages were built, {published} items are published"
 
 
 def _convention_problems(workspace: Workspace, item: catalog_store.CatalogItem) -> Iterator[str]:

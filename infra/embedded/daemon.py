@@ -76,10 +76,19 @@ class Daemon:
 
     def stop(self) -> None:
         """End the server and every process of its session; harmless where none runs."""
-        pid = self.pid()
-        if pid is not None:
-            _end_session(pid, self.stop_signal)
+        session = self._session()
+        if session is not None:
+            _end_session(session, self.stop_signal)
         self.state.unlink(missing_ok=True)
+
+    def _session(self) -> int | None:
+        """Session the server led, also when its leader is gone and children are left; None where it is another's."""
+        try:
+            noted = json.loads(self.state.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        running = start_ticks(int(noted["pid"]))
+        return int(noted["pid"]) if running in {None, noted["start_ticks"]} else None
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Wait for `ready`.
@@ -91,7 +100,7 @@ class Daemon:
         """
         deadline = time.monotonic() + seconds
         while not ready():
-            if self.pid() is None or _is_zombie(self.pid()):
+            if self.pid() is None:
                 raise DaemonError(f"{self.name} stopped while starting; the end of {self.log} says:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise DaemonError(
@@ -113,13 +122,8 @@ def start_ticks(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "X" else int(fields[19])
-
-
-def _is_zombie(pid: int | None) -> bool:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
+    # A zombie has ended; only its parent has not looked yet.
+    return None if fields[0] in "XZ" else int(fields[19])
 
 
 def _end_session(pid: int, first: signal.Signals) -> None:
@@ -127,8 +131,8 @@ def _end_session(pid: int, first: signal.Signals) -> None:
         members = list(_session_members(pid))
         for member in members:
             with contextlib.suppress(ProcessLookupError):
-                # A polite end goes to the leader, who ends its children in order; force goes to everyone.
-                if sent is signal.SIGKILL or member == pid:
+                # A polite end goes to the leader, who ends its children in order; without one, and by force, to all.
+                if sent is signal.SIGKILL or member == pid or pid not in members:
                     os.kill(member, sent)
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:

@@ -37,6 +37,7 @@ def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announ
     infra.embedded.daemon.DaemonError
         A server did not start.
     """
+    _reach_loopback_directly()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_lock(chosen))
         if chosen.s3_endpoint_url is None:
@@ -48,6 +49,13 @@ def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announ
         database.upgrade(chosen.resolved_database_url())
         airflow = _scheduler(chosen, stack, announce) if with_scheduler else None
         yield Installation(chosen, workspace.open_workspace(chosen), airflow)
+
+
+def _reach_loopback_directly() -> None:
+    """Keep a proxy of the surroundings out of the way to our own servers, here and in every child."""
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*listed, "127.0.0.1", "localhost"]))
 
 
 def environment(chosen: settings.Settings) -> dict[str, str]:

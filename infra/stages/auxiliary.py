@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
     """Accept a landed file as a version of its kind of auxiliary data."""
     (landed,) = unit.granules
-    name = PurePosixPath(landed.key).name
+    name = archive.landing_name(landed.key)
     kind = archive.landing_parts(landed.key)[:1]
     if not kind or kind[0] not in auxiliary.KINDS:
         raise quality.BadInputError(

@@ -15,6 +15,7 @@ from processors.ccsds import link as spacelink
 from processors.level0 import downlink, imager, layouts, navigation, occultation
 
 OWN_LINK = "terralimb"
+FIRST_SPACECRAFT = 76
 
 
 def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
@@ -26,20 +27,32 @@ def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
     name = _link_name(landed.key)
     body = workspace.read(landed)
     decoded = downlink.decode([body], link=spacelink.link_from_mapping(links.definition(name)))
+    _require_frames(decoded.completeness, name)
     group = archive.identity("pass", name, archive.short(landed.sha256))
     granules = [_completeness(group, decoded.completeness), *_packets(group, decoded)]
+    troubles = _cut(decoded.completeness)
     if name == OWN_LINK:
-        granules += list(_level0(group, decoded))
-    return UnitResult(tuple(granules), report=_report(decoded.completeness), partial=_cut(decoded.completeness))
+        level0 = _Level0(group)
+        level0.add_all(decoded)
+        granules += level0.granules
+        troubles += level0.troubles
+    return UnitResult(tuple(granules), report=_report(decoded.completeness), partial="; ".join(troubles) or None)
 
 
-def _cut(account: dict[str, Any]) -> str | None:
+def _require_frames(account: dict[str, Any], name: str) -> None:
+    frames = account["frames"]
+    if frames["received"] and not frames["accepted"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in frames.items() if count and kind != "received")
+        raise quality.BadInputError("link_mismatch", f"no frame of the recording is of link {name}: {found}")
+
+
+def _cut(account: dict[str, Any]) -> list[str]:
     octets = account["bytes"]
     left = {name: octets[name] for name in ("junk", "tail") if octets[name]}
     if not left:
-        return None
+        return []
     named = " and ".join(f"{count} octets of {name}" for name, count in left.items())
-    return f"used as far as it goes: {named} are no whole frame (a recording cut in mid-frame, or noise around it)"
+    return [f"used as far as it goes: {named} are no whole frame (a recording cut in mid-frame, or noise around it)"]
 
 
 def _link_name(key: str) -> str:
@@ -77,17 +90,52 @@ def _packets(group: str, decoded: downlink.Downlink) -> Iterator[NewGranule]:
         yield NewGranule("packets", identity, group, packets, ".bin", "application/octet-stream", attributes)
 
 
-def _level0(group: str, decoded: downlink.Downlink) -> Iterator[NewGranule]:
-    streams = {channel.apid: packets for channel, packets in decoded.packets.items()}
-    if layouts.GN_PVT in streams:
-        yield _dataset("navigation", group, group, navigation.ephemeris_from_packets(streams[layouts.GN_PVT]))
-    soundings = b"".join(streams.get(apid, b"") for apid in (layouts.RO_CL_FORE, layouts.RO_CL_AFT, layouts.RO_EVT))
-    for event in occultation.events_from_packets(soundings) if soundings else ():
-        yield _dataset("level0_occultation", archive.identity(group, f"event{event.attrs['event_id']}"), group, event)
-    lines = {apid: streams[apid] for apid in layouts.IM_LINE if apid in streams}
-    if lines and layouts.IM_ANC in streams:
-        yield _dataset("level0_strip", group, group, imager.strip_from_packets(lines, streams[layouts.IM_ANC]))
+class _Level0:
+    """Level-0 records of one pass, spacecraft by spacecraft; what one instrument's packets lack costs no other."""
+
+    def __init__(self, group: str) -> None:
+        self.granules: list[NewGranule] = []
+        self.troubles: list[str] = []
+        self._group = group
+
+    def add_all(self, decoded: downlink.Downlink) -> None:
+        for scid in sorted({channel.scid for channel in decoded.packets}):
+            streams: dict[int, bytes] = {}
+            for channel, packets in sorted(decoded.packets.items()):
+                if channel.scid == scid:
+                    streams[channel.apid] = streams.get(channel.apid, b"") + packets
+            for add in (self._add_navigation, self._add_events, self._add_strip):
+                try:
+                    add(scid, streams)
+                except quality.BadInputError as error:
+                    self.troubles.append(f"spacecraft {scid}: {error}")
+
+    def _add_navigation(self, scid: int, streams: dict[int, bytes]) -> None:
+        if layouts.GN_PVT in streams:
+            self._add("navigation", scid, "orbit", navigation.ephemeris_from_packets(streams[layouts.GN_PVT]))
+
+    def _add_events(self, scid: int, streams: dict[int, bytes]) -> None:
+        apids = (layouts.RO_CL_FORE, layouts.RO_CL_AFT, layouts.RO_EVT)
+        soundings = b"".join(streams.get(apid, b"") for apid in apids)
+        for event in occultation.events_from_packets(soundings) if soundings else ():
+            named = event.assign_attrs(receiver=receiver_name(scid))
+            self._add("level0_occultation", scid, f"event{event.attrs['event_id']}", named)
+
+    def _add_strip(self, scid: int, streams: dict[int, bytes]) -> None:
+        lines = {apid: streams[apid] for apid in layouts.IM_LINE if apid in streams}
+        if lines:
+            strip = imager.strip_from_packets(lines, streams.get(layouts.IM_ANC, b""))
+            self._add("level0_strip", scid, "strip", strip)
+
+    def _add(self, kind: str, scid: int, name: str, dataset: xr.Dataset) -> None:
+        identity = archive.identity(self._group, str(scid), name)
+        body = granule_format.encode(dataset)
+        attributes = {"scid": scid}
+        self.granules.append(
+            NewGranule(kind, identity, self._group, body, ".nc", granule_format.MEDIA_TYPE, attributes)
+        )
 
 
-def _dataset(kind: str, identity: str, group: str, dataset: xr.Dataset) -> NewGranule:
-    return NewGranule(kind, identity, group, granule_format.encode(dataset), ".nc", granule_format.MEDIA_TYPE)
+def receiver_name(scid: int) -> str:
+    """Name of one of our spacecraft: identifier 76 is TL01, 77 is TL02 and so on."""
+    return f"TL{scid - FIRST_SPACECRAFT + 1:02d}"

@@ -5,6 +5,7 @@ granules and outcome together. Bad input ends in quarantine with its reason, a m
 unexpected error is recorded and raised after the rest of the batch is done.
 """
 
+import errno
 import hashlib
 import importlib
 import json
@@ -13,21 +14,22 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy.exc
 import threadpoolctl
 
 from infra import archive, ledger, object_store
 from infra.stages import chain
-from infra.stages.workspace import NewGranule, Workspace
+from infra.stages.workspace import CorruptGranuleError, NewGranule, Workspace
 from processors import quality
 from products import schema
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 # What the surroundings do to a unit says nothing about the unit: it is tried again for as long as it takes.
-SURROUNDINGS = (object_store.ObjectStoreError, sqlalchemy.exc.SQLAlchemyError, OSError, MemoryError)
+OUTAGES = (object_store.StoreUnavailableError, sqlalchemy.exc.OperationalError, MemoryError)
+OUTAGE_NUMBERS = frozenset({errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class UnitResult:
     granules: tuple[NewGranule, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     partial: str | None = None
+
+
+class Attempt(NamedTuple):
+    """What one try of a unit came to: result, granules written, state, reason."""
+
+    result: UnitResult
+    granules: list[ledger.Granule]
+    state: ledger.State
+    reason: str | None
 
 
 class PrerequisiteMissingError(Exception):
@@ -101,13 +112,14 @@ def run_units(stage: chain.Stage, units: Iterable[Unit], workspace: Workspace) -
     Raises
     ------
     StageFailedError
-        One or more units met an error that is not their input's fault; the others are done and committed.
+        Every unit met an error that is not its input's fault. Where some were done, the others are in the outcomes
+        as failed: the caller can go on with what there is, and the sweep brings the rest again, alone.
     """
     # One thread of linear algebra: its sums, and so the last bits of a product, depend on how many there are.
     with threadpoolctl.threadpool_limits(limits=1):
         outcomes = [_run_unit(stage, unit, workspace) for unit in units]
     failed = [outcome for outcome in outcomes if outcome.state in {"failed", "interrupted"}]
-    if failed:
+    if failed and len(failed) == len(outcomes):
         reasons = "; ".join(f"{outcome.unit}: {outcome.reason}" for outcome in failed)
         raise StageFailedError(f"{len(failed)} of {len(outcomes)} units of {stage.name} failed: {reasons}")
     return outcomes
@@ -115,7 +127,7 @@ def run_units(stage: chain.Stage, units: Iterable[Unit], workspace: Workspace) -
 
 def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Outcome:
     started = time.perf_counter()
-    result, state, reason = _attempt(stage, unit, workspace)
+    result, granules, state, reason = _attempt(stage, unit, workspace)
     if state == "failed" and _attempts(stage, unit, workspace) + 1 >= MAX_ATTEMPTS:
         state, reason = "quarantined", f"given up after {MAX_ATTEMPTS} attempts: {reason}"
     if state == "quarantined":
@@ -130,7 +142,7 @@ def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Ou
         report=result.report,
         seconds=time.perf_counter() - started,
     )
-    workspace.ledger.record(outcome, workspace.write(result.granules))
+    workspace.ledger.record(outcome, granules)
     log.log(
         logging.INFO if state in {"done", "not_applicable"} else logging.WARNING,
         "%s %s: %s%s",
@@ -142,28 +154,28 @@ def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Ou
     return outcome
 
 
-def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> tuple[UnitResult, ledger.State, str | None]:
+def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> Attempt:
     try:
         result: UnitResult = _resolve(stage.function)(unit, workspace)
+        written = workspace.write(result.granules)
     except quality.BadInputError as error:
-        return UnitResult(report={"cause": error.cause}), "quarantined", str(error)
+        return Attempt(UnitResult(report={"cause": error.cause}), [], "quarantined", str(error))
     except schema.SchemaError as error:
-        return (
-            UnitResult(report={"cause": "schema"}),
-            "quarantined",
-            f"the product breaks its table of variables: {error}",
-        )
+        reason = f"the product breaks its table of variables: {error}"
+        return Attempt(UnitResult(report={"cause": "schema"}), [], "quarantined", reason)
     except PrerequisiteMissingError as error:
-        return UnitResult(), "waiting", str(error)
+        return Attempt(UnitResult(), [], "waiting", str(error))
     except NotApplicableError as error:
-        return UnitResult(), "not_applicable", str(error)
-    except SURROUNDINGS as error:
-        log.exception("%s %s", stage.name, unit.id)
-        return UnitResult(), "interrupted", f"{type(error).__name__}: {error}"
+        return Attempt(UnitResult(), [], "not_applicable", str(error))
     except Exception as error:
         log.exception("%s %s", stage.name, unit.id)
-        return UnitResult(), "failed", f"{type(error).__name__}: {error}"
-    return result, "partial" if result.partial else "done", result.partial
+        state: ledger.State = "interrupted" if _is_outage(error) else "failed"
+        return Attempt(UnitResult(), [], state, f"{type(error).__name__}: {error}")
+    return Attempt(result, written, "partial" if result.partial else "done", result.partial)
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, OUTAGES) or (isinstance(error, OSError) and error.errno in OUTAGE_NUMBERS)
 
 
 def _attempts(stage: chain.Stage, unit: Unit, workspace: Workspace) -> int:
@@ -174,9 +186,11 @@ def _quarantine(unit: Unit, reason: str, workspace: Workspace) -> None:
     bucket = workspace.settings.bucket("quarantine")
     for granule in unit.granules:
         key = archive.quarantine_key(granule.key, granule.sha256)
-        body = workspace.store.read(granule.bucket, granule.key)
-        workspace.store.put_new(bucket, key, body, media_type="application/octet-stream")
         note = {"stage": unit.stage, "unit": unit.id, "source": f"{granule.bucket}/{granule.key}", "reason": reason}
+        try:
+            workspace.store.put_new(bucket, key, workspace.read(granule), media_type="application/octet-stream")
+        except (object_store.ObjectStoreError, CorruptGranuleError) as error:
+            note["object"] = f"could not be kept: {error}"
         text = json.dumps(note, ensure_ascii=False, indent=2).encode()
         workspace.store.put_replace(bucket, f"{key}.reason.json", text, media_type="application/json")
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 
-from infra import archive, ledger
+from infra import archive, ledger, object_store
 from infra.stages.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,18 @@ def register(workspace: Workspace, *, kind: str) -> int:
     """Enter newly landed objects of `kind` into the ledger with size and SHA-256; returns how many were new."""
     bucket = workspace.settings.bucket("landing")
     keys = unregistered(workspace, kind=kind)
-    return workspace.ledger.register(_granule(workspace, bucket, kind, key) for key in keys)
+    # Read before the ledger's transaction opens: a slow store must not hold its lock.
+    arrived = [granule for key in keys if (granule := _granule(workspace, bucket, kind, key)) is not None]
+    return workspace.ledger.register(arrived)
 
 
-def _granule(workspace: Workspace, bucket: str, kind: str, key: str) -> ledger.Granule:
-    head = workspace.store.head(bucket, key)
-    body = workspace.store.read(bucket, key)
+def _granule(workspace: Workspace, bucket: str, kind: str, key: str) -> ledger.Granule | None:
+    try:
+        head = workspace.store.head(bucket, key)
+        body = workspace.store.read(bucket, key)
+    except object_store.ObjectMissingError:
+        log.warning("%s/%s was listed and is gone; it is registered when it comes again", bucket, key)
+        return None
     return ledger.Granule(
         kind=kind,
         id=key,

@@ -15,6 +15,7 @@ from infra.stages.workspace import NewGranule, Workspace
 from processors import timescales
 from processors.occultation import excess_phase, level1b
 from processors.orbit import sp3
+from processors.quality import BadInputError
 from products import netcdf, profile, profile_plot, stac
 from retrieval.occultation import profile_retrieval, quality
 
@@ -53,7 +54,13 @@ def calibrate(unit: Unit, workspace: Workspace) -> UnitResult:
     """Excess phase of one of our own events, with the receiver's orbit of its pass and the GNSS orbits that hold."""
     (granule,) = unit.granules
     event = _decoded(workspace.read(granule), granule.id)
-    navigation = workspace.ledger.granules(["navigation"], group=unit.group)
+    if event.sizes["time"] < 2:
+        raise BadInputError("truncated", f"of {granule.id} only the table entry or a single sample arrived")
+    navigation = [
+        orbit
+        for orbit in workspace.ledger.granules(["navigation"], group=unit.group)
+        if orbit.attributes["scid"] == granule.attributes["scid"]
+    ]
     if not navigation:
         raise PrerequisiteMissingError(f"pass {unit.group} holds no navigation packets, so its receiver has no orbit")
     receiver = _decoded(workspace.read(navigation[0]), navigation[0].id)

@@ -33,7 +33,7 @@ def run(stage_name: str, unit_ids: list[str]) -> dict[str, Any]:
     Raises
     ------
     infra.stages.execution.StageFailedError
-        A unit failed for a reason that is not its input's fault.
+        All units failed for reasons that are not their input's fault.
     """
     from infra.stages import execution, workspace
 

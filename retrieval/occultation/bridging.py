@@ -20,11 +20,11 @@ class BridgingParameters:
 
     The widest gap is about one scale height of what shapes the bending: of dry air (7 to 8 km) from `high` upward, of
     water vapour and of the layers about the tropopause (3 km) from `low` downward, linear between. The error was
-    measured by hiding stretches of 1 to 8 km of complete observations, at 10 to 60 km: root mean square 1.0, 2.1 and
-    2.5 % at 10 km for 1, 2 and 3 km, and 3.4 % at 6 km width, of one COSMIC-1 occultation retrieved here; 1.4, 2.6,
-    3.2 and 3.4 % of the bending angles of another as published; at 20 km altitude 0.6, 1.5, 1.9 and 2.1 %. Twelve
-    simulated occultations, whose atmosphere has no layers, stay below 2.7 % at 10 to 50 km for up to 6 km. The line
-    given here covers the worst of them.
+    measured by hiding stretches 1, 2, 3 and 6 km wide of complete observations. Root mean square at 10 km: 1.1, 2.1,
+    2.5 and 3.2 % of a COSMIC-1 occultation retrieved here, 1.4, 2.6, 3.2 and 3.4 % of the bending angles of another
+    as published; at 20 km of the first 0.6, 1.5, 1.9 and 2.1 %, at 50 km 1.1, 2.6, 3.5 and 5.2 %. Twelve simulated
+    occultations, whose atmosphere has no layers, stay below 2.8 % from 10 to 50 km. The error given here follows the
+    largest of them.
 
     Attributes
     ----------

@@ -134,6 +134,7 @@ def smoothed_difference(
         right=np.nan,
     )
     at_first[resampling.inside_gaps(first.impact_parameter, gaps=second_gaps)] = np.nan
-    return resampling.onto_levels(
+    smoothed = resampling.onto_levels(
         first.bending_angle - at_first, at=first.impact_parameter, levels=levels, half_width=parameters.half_width
-    ).value
+    )
+    return resampling.outside_gaps(smoothed, levels=levels, gaps=second_gaps).value

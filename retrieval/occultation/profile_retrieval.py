@@ -242,7 +242,12 @@ def observe(
         ),
         missing=_missing_fraction(phases, time=time[first_samples.usable]),
         strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[0]) > 0.0).any()),
-        reason=_reason(raw.value, bottom=bottom, lost=first_samples.lost),
+        reason=_reason(
+            raw.value,
+            bottom=bottom,
+            cut=_cut_by_gap(level1b, usable=first_samples.usable, bending=first),
+            lost=first_samples.lost,
+        ),
     )
 
 
@@ -310,12 +315,20 @@ def _bottom(bending: FloatArray, *, height: FloatArray, parameters: bridging.Bri
     return kept.start if kept else 0
 
 
-def _reason(bending: FloatArray, *, bottom: int, lost: bool) -> truncation.TruncationReason:
+def _cut_by_gap(level1b: xr.Dataset, *, usable: BoolArray, bending: geometric_optics.BendingAngle) -> bool:
+    """Whether phases below the lowest ray were too few between gaps to tell a Doppler from."""
+    heights = georeference.straight_line_heights(level1b)
+    phases = heights[usable & np.isfinite(level1b["excess_phase"].to_numpy()[0])]
+    rays = heights[np.isfinite(bending.impact_parameter)]
+    return bool(phases.size and rays.size and phases.min() < rays.min())
+
+
+def _reason(bending: FloatArray, *, bottom: int, cut: bool, lost: bool) -> truncation.TruncationReason:
     """Why the observation ends: with a gap where something was observed below the bottom."""
     present = np.isfinite(bending)
     if not present.any():
         return truncation.TruncationReason.NOTHING_RETRIEVED
-    if present[:bottom].any():
+    if cut or present[:bottom].any():
         return truncation.TruncationReason.DATA_GAP
     return truncation.TruncationReason.SIGNAL_LOST if lost else truncation.TruncationReason.RECORD_END
 
@@ -464,7 +477,7 @@ def _evidence(
         second_signal_bottom=observed.second_bottom - reference.radius,
         fitted_levels=neutral.fitted.levels,
         missing=observed.missing,
-        bridged=sum(gap.stop - gap.start for gap in bridging.gaps(observed.corrected)),
+        gapped=bool(bridging.gaps(observed.corrected)) or observed.reason is truncation.TruncationReason.DATA_GAP,
         strength_known=observed.strength_known,
         altitude=neutral.altitude,
         refractivity=neutral.refractive.refractivity,

@@ -53,7 +53,7 @@ class QualityThresholds:
     critical_gradient : float
         Refractivity gradient that traps rays [1e-6 m-1].
     gaps : float
-        Fraction of missing samples [1]; a single level without observation raises the flag too.
+        Fraction of missing samples [1]; one level in a gap raises the flag too.
     largest_refractivity : float
         Refractivity no atmosphere exceeds [1e-6].
     """
@@ -89,8 +89,8 @@ class Evidence(NamedTuple):
         Levels the background was fitted on [1].
     missing : float
         Fraction of missing samples above the bottom [1].
-    bridged : int
-        Levels without observation between observed ones [1].
+    gapped : bool
+        Whether levels are missing between observed ones or a gap ends the observation.
     strength_known : bool
         Whether the record holds signal strengths to find the loss of signal by.
     altitude : FloatArray
@@ -108,7 +108,7 @@ class Evidence(NamedTuple):
     second_signal_bottom: float
     fitted_levels: int
     missing: float
-    bridged: int
+    gapped: bool
     strength_known: bool
     altitude: FloatArray
     refractivity: FloatArray
@@ -140,7 +140,7 @@ def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
         QualityFlag.BACKGROUND_UNFITTED: evidence.fitted_levels == 0,
         QualityFlag.TEMPERATURE_IMPLAUSIBLE: _temperature_implausible(evidence, thresholds),
         QualityFlag.SUPER_REFRACTION: _super_refractive(evidence, thresholds),
-        QualityFlag.DATA_GAPS: evidence.bridged > 0 or not evidence.missing <= thresholds.gaps,
+        QualityFlag.DATA_GAPS: evidence.gapped or not evidence.missing <= thresholds.gaps,
         QualityFlag.SIGNAL_STRENGTH_MISSING: not evidence.strength_known,
         QualityFlag.REFRACTIVITY_IMPLAUSIBLE: _refractivity_implausible(evidence, thresholds),
     }

@@ -149,7 +149,7 @@ def test_a_killed_run_ends_in_the_same_products_when_started_again(
     homes: Callable[[str], Path], plain: Run, seed: int
 ) -> None:
     home = homes(f"killed{seed}")
-    generator = np.random.default_rng(seed)
+    generator, killed = np.random.default_rng(seed), []
     for _ in range(3):
         child = subprocess.Popen(
             [str(COMMAND), "demo", "--no-airflow"],
@@ -159,7 +159,8 @@ def test_a_killed_run_ends_in_the_same_products_when_started_again(
         )
         time.sleep(generator.uniform(6.0, 25.0))
         child.send_signal(signal.SIGKILL)
-        child.wait()
+        killed.append(child.wait() == -signal.SIGKILL)
+    assert any(killed)
     finished = demo(home, "--no-airflow")
     assert finished.status == 0, finished.text[-4000:]
     assert published(home) == published(plain.home)
@@ -218,6 +219,14 @@ def test_bad_files_are_named_with_their_reason_and_make_the_exit_status_one(with
     reasons = {row["unit"].rpartition("-")[2]: row["reason"] for row in with_bad_files.summary["troubles"]}
     for name in ("empty.dat", "text.dat", "truncated.nc", "empty.nc", "no_crs.nc", "no_red.nc"):
         assert reasons[name], name
+
+
+@pytest.mark.oracle
+def test_a_year_of_clouds_becomes_no_product_and_says_so(with_bad_files: Run) -> None:
+    troubles = [row for row in with_bad_files.summary["troubles"] if "all_cloud" in row["unit"]]
+    assert {row["stage"] for row in troubles} == {"build_sector_products"}
+    assert all(row["state"] == "partial" and "no value on any pixel" in row["reason"] for row in troubles)
+    assert not any("all_cloud" in item for item, *_ in published(with_bad_files.home))
 
 
 @pytest.mark.oracle

@@ -104,3 +104,11 @@ def test_seconds_add_up_over_every_outcome_of_a_stage(book: ledger.Ledger) -> No
     for seconds in (1.0, 2.5):
         book.record(ledger.Outcome("s", "x", "a", "1", "done", seconds=seconds))
     assert book.seconds_per_stage() == {"s": 3.5}
+
+
+def test_known_content_at_another_place_is_the_same_granule_with_its_new_place(book: ledger.Ledger) -> None:
+    book.register([granule("x")])
+    moved = ledger.Granule("raw", "x", "1", "a", "bucket", "elsewhere", 1, {"etag": "new"})
+    assert book.register([moved]) == 0
+    (held,) = book.granules(["raw"])
+    assert (held.key, held.attributes) == ("elsewhere", {"etag": "new"})

@@ -82,7 +82,8 @@ def test_noise_in_the_doppler_filter_leaves_a_cubic_exact_and_gaps_unfilled() ->
     phase = 3.0 + 2.0 * since - 0.3 * since**2 + 0.01 * since**3
     phase[200:220] = np.nan
     phase[[50, 51, 300]] = np.nan
-    rate = geometric_optics.excess_doppler(phase, time=time, parameters=geometric_optics.DopplerFilter(window=1.0))
+    rule = geometric_optics.DopplerFilter(window=1.0, edge=0.0)
+    rate = geometric_optics.excess_doppler(phase, time=time, parameters=rule)
     present = np.isfinite(phase)
     assert np.isnan(rate[~present]).all()
     np.testing.assert_allclose(rate[present], (2.0 - 0.6 * since + 0.03 * since**2)[present], atol=1e-5)
@@ -287,6 +288,7 @@ def evidence(**changed: object) -> quality.Evidence:
         second_signal_bottom=8_000.0,
         fitted_levels=100,
         missing=0.0,
+        gapped=False,
         strength_known=True,
         altitude=altitude,
         refractivity=300.0 * np.exp(-altitude / 7_000.0),
@@ -315,6 +317,7 @@ STEEP[5] += 17.0
         ({"second_signal_bottom": np.nan}, quality.QualityFlag.NO_SECOND_SIGNAL),
         ({"fitted_levels": 0}, quality.QualityFlag.BACKGROUND_UNFITTED),
         ({"missing": 0.021}, quality.QualityFlag.DATA_GAPS),
+        ({"gapped": True}, quality.QualityFlag.DATA_GAPS),
         ({"strength_known": False}, quality.QualityFlag.SIGNAL_STRENGTH_MISSING),
         ({"dry_temperature": np.full_like(GOOD.altitude, 149.0)}, quality.QualityFlag.TEMPERATURE_IMPLAUSIBLE),
         ({"dry_temperature": np.full_like(GOOD.altitude, np.nan)}, quality.QualityFlag.TEMPERATURE_IMPLAUSIBLE),

@@ -97,12 +97,23 @@ def test_quarantine_keeps_the_object_and_its_reason(workspace: Workspace) -> Non
     assert note["source"] == "tl-landing/bad"
 
 
-def test_an_unexpected_error_is_recorded_and_raised_after_the_rest_is_done(workspace: Workspace) -> None:
+def test_an_unexpected_error_costs_its_batch_mates_nothing_and_is_raised_when_it_is_alone(workspace: Workspace) -> None:
     arrive(workspace, b"crash", b"good")
-    with pytest.raises(execution.StageFailedError, match=r"1 of 2 units .* crash: ZeroDivisionError: it crashes"):
+    assert run(workspace) == {"crash": "failed", "good": "done"}
+    with pytest.raises(execution.StageFailedError, match=r"1 of 1 units .* crash: ZeroDivisionError: it crashes"):
         run(workspace)
-    states = {unit: outcome.state for (_, unit), outcome in workspace.ledger.latest_outcomes().items()}
-    assert states == {"crash": "failed", "good": "done"}
+
+
+def test_an_unreadable_object_is_still_noted_in_quarantine(workspace: Workspace) -> None:
+    arrive(workspace, b"good")
+    workspace.store.put_replace("tl-landing", "good", b"evil", media_type="text/plain")
+    for _ in range(execution.MAX_ATTEMPTS - 1):
+        with pytest.raises(execution.StageFailedError):
+            run(workspace)
+    assert run(workspace) == {"good": "quarantined"}
+    objects: dict[tuple[str, str], bytes] = workspace.store.objects  # type: ignore[attr-defined]
+    (note,) = [body for (bucket, _), body in objects.items() if bucket == "tl-quarantine"]
+    assert "not the content registered" in json.loads(note)["object"]
 
 
 def test_a_unit_that_keeps_failing_is_given_up_with_its_reason(workspace: Workspace) -> None:
