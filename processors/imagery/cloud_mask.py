@@ -55,6 +55,8 @@ class CloudMaskParameters:
         Rise of blue below which a bright pixel is a bright surface [1].
     static_share : float
         The same relative to the usual blue, on top [1].
+    brightest : float
+        Blue that no surface but snow usually shows: what is brighter on most dates is cloud on most dates [1].
     snow_ndsi, snow_nir, snow_green : float
         Smallest snow index, near infrared and green of snow [1].
     water_index, water_nir : float
@@ -85,6 +87,7 @@ class CloudMaskParameters:
     rise_scale: float = 30.0
     static: float = 0.02
     static_share: float = 0.25
+    brightest: float = 0.4
     snow_ndsi: float = 0.4
     snow_nir: float = 0.11
     snow_green: float = 0.1
@@ -205,7 +208,8 @@ def _probability(
     spectral = np.min(np.stack(_memberships(bands, parameters)), axis=0)
     # fmin: a neighboring date may have been cloudy too, so the darker comparison decides
     usual = rise["usual"] if reference is None else np.fmin(rise["usual"], reference)
-    above = bands["blue"] - usual * (1.0 + parameters.static_share)
+    surface = np.where(usual < parameters.brightest, usual, np.nan)
+    above = bands["blue"] - surface * (1.0 + parameters.static_share)
     veto = np.where(np.isfinite(above), _soft(above, parameters.static, 0.01), 1.0)
     probability = np.fmax(np.minimum(spectral, veto), rise["sudden"])
     return np.where(_complete(bands), probability, np.nan).astype(np.float32)

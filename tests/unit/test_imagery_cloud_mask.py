@@ -114,3 +114,14 @@ def test_simulated_clouds_are_found_and_clear_land_is_kept(seed):
     assert found[cloud].mean() > 0.85
     assert found[shadow].mean() > 0.6
     assert found[clear].mean() < 0.10
+
+
+def test_a_scene_clouded_on_every_date_has_no_clear_look() -> None:
+    """Cloud that never leaves is no bright surface: nothing usually shows so much blue."""
+    landscape = scenes.simulate_landscape(seed=3)
+    times = np.array([f"2024-{month:02d}-15T03:00:00" for month in range(3, 8)], dtype="datetime64[ns]")
+    one = scenes.simulate_external_scene(landscape, seed=3, time=times[0], bounds=(600e3, 3200e3, 640e3, 3240e3))
+    year = xr.concat([one.assign_coords(time=[time]) for time in times], dim="time", data_vars="minimal")
+    year["reflectance"] = xr.full_like(year["reflectance"], 0.9)
+    classes = cloud_mask.classify(year)["cloud_class"].values
+    assert np.isin(classes, (cloud_mask.CLOUD, cloud_mask.THIN_CLOUD)).all()
