@@ -51,7 +51,7 @@ check: lint types contracts  ## the fast loop
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/numpydoc lint $$(git ls-files 'processors/*.py' 'retrieval/*.py' 'products/*.py' 'infra/*.py')
+	$(BIN)/numpydoc lint $$(git ls-files 'processors/*.py' 'retrieval/*.py' 'products/*.py')
 
 types: setup
 	$(BIN)/mypy
