@@ -23,7 +23,7 @@ from infra import archive, ledger, object_store
 from infra.stages import chain
 from infra.stages.workspace import CorruptGranuleError, NewGranule, Workspace
 from processors import quality
-from products import schema
+from products import provenance, schema
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
@@ -86,7 +86,11 @@ def due_units(stage: chain.Stage, book: ledger.Ledger, *, group: str | None = No
 
 
 def _is_due(unit: Unit, outcome: ledger.Outcome | None) -> bool:
-    return outcome is None or outcome.state not in ledger.FINISHED or outcome.inputs_sha256 != unit.inputs_sha256
+    if outcome is None or outcome.state not in ledger.FINISHED or outcome.inputs_sha256 != unit.inputs_sha256:
+        return True
+    # What this software gave up on, the next version may do.
+    given_up_by = outcome.report.get("given_up_by")
+    return given_up_by is not None and given_up_by != provenance.software_version()
 
 
 def _units(stage: chain.Stage, granules: Sequence[ledger.Granule]) -> list[Unit]:
@@ -130,6 +134,7 @@ def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Ou
     result, granules, state, reason = _attempt(stage, unit, workspace)
     if state == "failed" and _attempts(stage, unit, workspace) + 1 >= MAX_ATTEMPTS:
         state, reason = "quarantined", f"given up after {MAX_ATTEMPTS} attempts: {reason}"
+        result.report["given_up_by"] = provenance.software_version()
     if state == "quarantined":
         _quarantine(unit, reason or "", workspace)
     outcome = ledger.Outcome(

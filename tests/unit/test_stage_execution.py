@@ -12,6 +12,7 @@ from infra import database, ledger, object_store, settings
 from infra.stages import chain, execution
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
+from products import provenance
 
 
 @dataclass
@@ -126,6 +127,19 @@ def test_a_unit_that_keeps_failing_is_given_up_with_its_reason(workspace: Worksp
     reason = workspace.ledger.latest_outcomes()["echo", "crash"].reason
     assert reason is not None
     assert "it crashes" in reason
+
+
+def test_a_unit_given_up_is_due_again_for_another_version(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(workspace, b"crash")
+    for _ in range(execution.MAX_ATTEMPTS - 1):
+        with pytest.raises(execution.StageFailedError):
+            run(workspace)
+    assert run(workspace) == {"crash": "quarantined"}
+    assert execution.due_units(STAGE, workspace.ledger) == []
+    monkeypatch.setattr(provenance, "software_version", lambda: "9.9")
+    assert [unit.id for unit in execution.due_units(STAGE, workspace.ledger)] == ["crash"]
 
 
 def test_an_outage_is_never_held_against_a_unit(workspace: Workspace) -> None:
