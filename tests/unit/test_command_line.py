@@ -11,6 +11,8 @@ import pytest
 
 from infra import database, settings
 
+pytestmark = pytest.mark.chain
+
 COMMAND = Path(sys.executable).with_name("terralimb")
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINK = REPOSITORY / "infra" / "parameters" / "links" / "suomi-npp.yaml"
