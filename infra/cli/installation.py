@@ -70,7 +70,7 @@ def up() -> None:
     from infra.embedded import installation
 
     _end_in_order()
-    console = Console()
+    console = Console(soft_wrap=True)
     shown = progress.Progress(console)
     chosen = settings.current()
     with installation.running(chosen, with_scheduler=True, announce=shown.announce) as running:
