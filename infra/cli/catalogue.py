@@ -5,7 +5,7 @@ import sys
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra import settings
 
@@ -40,11 +40,13 @@ def search(
     if as_json:
         sys.stdout.write(json.dumps({"type": "FeatureCollection", "features": items}, ensure_ascii=False) + "\n")
         return
-    table = Table("item", "sector", "title", "from", "revision")
+    table = Table(
+        Column("item", no_wrap=True, overflow="ignore"), "sector", Column("from", no_wrap=True), "revision", box=None
+    )
     for record in found:
         properties = record.item["properties"]
         when = properties.get("datetime") or properties.get("start_datetime")
-        table.add_row(record.item["id"], record.sector, properties.get("title", ""), when, str(record.revision))
+        table.add_row(record.item["id"], record.sector, when, str(record.revision))
     Console().print(table)
 
 

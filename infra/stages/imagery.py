@@ -1,6 +1,7 @@
 """Stages of the imagery: external scenes and our own strips to analysis-ready scenes, an area's scenes to one stack."""
 
 import datetime as dt
+import json
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -95,7 +96,9 @@ def fuse(unit: Unit, workspace: Workspace) -> UnitResult:
         raise PrerequisiteMissingError(f"{unit.group} still waits for scenes of {', '.join(sorted(missing))}")
     scenes = [granule_format.decode(workspace.read(granule), name=granule.id) for granule in unit.granules]
     fused = fusion.fuse(scenes, parameters=fusion.FusionParameters())
+    # Products state what they were made of by granule and content, not by the names the scenes gave themselves.
     sources = [{"id": granule.id, "sha256": granule.sha256} for granule in unit.granules]
+    fused = fused.assign_attrs(inputs=json.dumps(sources))
     made = NewGranule(
         kind="fused",
         id=unit.group,
