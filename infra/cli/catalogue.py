@@ -46,8 +46,8 @@ def search(
     for record in found:
         properties = record.item["properties"]
         when = properties.get("datetime") or properties.get("start_datetime")
-        table.add_row(record.item["id"], record.sector, when, str(record.revision))
-    Console().print(table)
+        table.add_row(record.item["id"], record.sector, when[:16], str(record.revision))
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
 def _bbox(text: str | None) -> tuple[float, float, float, float] | None:
