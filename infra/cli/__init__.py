@@ -10,6 +10,7 @@ from infra.cli import catalogue, downlink, installation, occultation, product
 app = typer.Typer(
     name="terralimb",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="From downlinked telemetry and multi-source imagery to occultation profiles and sector products.\n\n"

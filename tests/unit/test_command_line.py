@@ -121,3 +121,17 @@ def test_the_product_list_names_every_sector() -> None:
     sectors = {"natural-resources", "rural-revitalization", "ecology", "transport", "emergency"}
     assert {row["sector"] for row in rows} == sectors
     assert all(row["title_en"] and row["title_zh"] for row in rows)
+
+
+def test_the_doctor_finds_nothing_missing_where_the_tests_run(tmp_path: Path) -> None:
+    made = terralimb("doctor", home=tmp_path / "not" / "there" / "yet")
+    assert made.returncode == 0, made.stdout
+    assert "ok" in made.stdout
+
+
+def test_the_doctor_names_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    made = terralimb("doctor", home=file / "home")
+    assert made.returncode == 1
+    assert str(file) in made.stdout.replace("\n", "")
