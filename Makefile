@@ -46,7 +46,7 @@ test: lint types contracts  ## everything: what .ci/run calls
 	$(BIN)/coverage report --skip-covered --include='products/*,infra/*' --fail-under=85
 
 check: lint types contracts  ## the fast loop
-	$(BIN)/python -m pytest -q -x -n 2 tests/unit tests/architecture -m "not chain"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -x -n 2 --dist loadfile tests/unit tests/architecture -m "not chain"
 
 lint: setup
 	$(BIN)/ruff check .
