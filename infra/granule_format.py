@@ -1,4 +1,4 @@
-"""Files between the stages: labelled arrays as NetCDF, scenes as NetCDF or GeoTIFF, always from and to bytes."""
+"""Files between the stages: labelled arrays as NetCDF, always from and to bytes."""
 
 import contextlib
 import tempfile
@@ -14,7 +14,6 @@ from processors import quality
 MEDIA_TYPE = "application/x-netcdf"
 _HDF5 = b"\x89HDF"
 _CLASSIC = b"CDF"
-_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def encode(dataset: xr.Dataset) -> bytes:
@@ -69,8 +68,3 @@ def _opened(body: bytes) -> Iterator[netCDF4.Dataset]:
 def is_netcdf(body: bytes) -> bool:
     """Whether bytes begin like a NetCDF file."""
     return body.startswith((_HDF5, _CLASSIC))
-
-
-def is_tiff(body: bytes) -> bool:
-    """Whether bytes begin like a TIFF file."""
-    return body.startswith(_TIFF)

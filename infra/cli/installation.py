@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -18,6 +19,9 @@ from rich.markup import escape
 
 from infra import settings
 from infra.cli import progress
+
+if TYPE_CHECKING:
+    from infra.embedded import installation
 
 
 def demo(
@@ -85,10 +89,7 @@ def up() -> None:
         console.print("stopping")
 
 
-def _print_addresses(console: Console, running: "object") -> None:
-    from infra.embedded import installation
-
-    assert isinstance(running, installation.Installation)  # noqa: S101  narrows the type for the checker
+def _print_addresses(console: Console, running: "installation.Installation") -> None:
     if running.scheduler is not None:
         console.print(
             f"Airflow       {running.scheduler.url}  (user admin, password in {running.scheduler.password_file})"

@@ -20,7 +20,7 @@ def retrieve(
     """Retrieve bending angle, refractivity and dry temperature; one CF NetCDF per occultation.
 
     OUT/report.json says for every input what became of it and why. Rejected inputs leave the exit status 0; unreadable
-    ones make it 1.
+    ones, and errors that are not the input's, make it 1.
     """
     out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
@@ -28,17 +28,16 @@ def retrieve(
         _retrieve_one(path, out)
         for path in track(files, "retrieving", console=console, disable=not console.is_terminal)
     ]
-    (out / "report.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     for row in rows:
         if row["reason"]:
             console.print(
                 f"{row['input']}: {row['status']}: {row['reason']}", highlight=False, markup=False, soft_wrap=True
             )
-    unreadable = [row for row in rows if row["status"] == "unreadable"]
-    for row in unreadable:
+    failed = [row for row in rows if row["status"] in {"unreadable", "failed"}]
+    for row in failed:
         row["status"] = "rejected"
     (out / "report.json").write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    raise typer.Exit(1 if unreadable else 0)
+    raise typer.Exit(1 if failed else 0)
 
 
 def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def _retrieve_one(path: Path, out: Path) -> dict[str, Any]:
     except schema.SchemaError as error:
         row |= {"status": "rejected", "reason": f"the retrieved profile breaks its table of variables: {error}"}
     except Exception as error:  # noqa: BLE001  a batch never dies of one file, whatever it met
-        row |= {"status": "rejected", "reason": f"{type(error).__name__}: {error}"}
+        row |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
     else:
         target = out / f"{made.occultation_id}.nc"
         target.write_bytes(made.netcdf)

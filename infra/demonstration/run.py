@@ -92,7 +92,11 @@ def run_scheduled(workspace: Workspace, airflow: scheduler.Scheduler, report: Re
         left = sum(state.due for state in now)
         running = scheduler.active_runs(airflow)
         if not left and not running:
-            return
+            if swept or not any(state.outcomes.get("waiting") for state in now):
+                return
+            # What a unit waits for may just have arrived, its bell not yet have rung: one sweep tells.
+            scheduler.trigger(airflow, "sweep")
+            swept += 1
         count = workspace.ledger.last_sequence()
         if count != seen or running:
             seen, moved = count, time.monotonic()

@@ -162,16 +162,6 @@ def trigger(running: Scheduler, dag_id: str) -> None:
     _request(running, "POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
 
 
-def loaded_dags(running: Scheduler) -> set[str]:
-    """DAGs the scheduler knows."""
-    return {row["dag_id"] for row in _request(running, "GET", "/api/v2/dags?limit=100")["dags"]}
-
-
-def import_errors(running: Scheduler) -> list[str]:
-    """Errors met while the DAG files were read."""
-    return [row["stack_trace"] for row in _request(running, "GET", "/api/v2/importErrors?limit=20")["import_errors"]]
-
-
 def _request(running: Scheduler, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     headers = {"Content-Type": "application/json"}
     if path != "/auth/token":

@@ -6,7 +6,6 @@ unexpected error is recorded and raised after the rest of the batch is done.
 """
 
 import errno
-import hashlib
 import importlib
 import json
 import logging
@@ -198,8 +197,3 @@ def _quarantine(unit: Unit, reason: str, workspace: Workspace) -> None:
             note["object"] = f"could not be kept: {error}"
         text = json.dumps(note, ensure_ascii=False, indent=2).encode()
         workspace.store.put_replace(bucket, f"{key}.reason.json", text, media_type="application/json")
-
-
-def content_sha256(body: bytes) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(body).hexdigest()

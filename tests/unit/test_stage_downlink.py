@@ -1,5 +1,6 @@
 """The downlink stage on our own pass: what one instrument's packets lack costs no other, and no spacecraft another."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def cadus() -> bytes:
 
 
 def ingest(body: bytes, link: str = "terralimb") -> execution.UnitResult:
-    sha256 = execution.content_sha256(body)
+    sha256 = hashlib.sha256(body).hexdigest()
     key = f"downlink/kashi/{link}/pass.cadu"
     landed = ledger.Granule("landed_downlink", key, sha256, "landed_downlink", "tl-landing", key, len(body))
     store: Any = OneObjectStore(body)
