@@ -1,7 +1,6 @@
 """Commands of the downlink: recordings to space packets, modelled passes."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import typer
 import yaml
 from rich.console import Console
 from rich.table import Table
+
+from infra.cli import progress
 
 app = typer.Typer(no_args_is_help=True, help="Recordings of a downlink to space packets, every frame accounted for.")
 
@@ -23,31 +24,24 @@ def decode(
 ) -> None:
     """Decode recordings to packets and account for every byte, frame and packet.
 
-    Writes OUT/packets/<scid>/<vcid>/<apid>.bin (space packets back to back, idle packets left out) and
-    OUT/completeness.json.
+    Writes OUT/packets/<scid>/<vcid>/<apid>.bin (space packets back to back, idle packets left out),
+    OUT/quarantine/ (frames and packets that failed a check, as received) and OUT/completeness.json.
+    Recordings of several stations, pieces of one pass and repeated passes may be given together in any order.
     """
-    from processors import quality
+    from infra import packet_files
     from processors.ccsds import link as links
-    from processors.level0 import downlink
 
     definition = links.link_from_mapping(_mapping(link))
-    try:
-        decoded = downlink.decode([path.read_bytes() for path in files], link=definition)
-    except quality.BadInputError as error:
-        raise quality.BadInputError(error.cause, f"{', '.join(map(str, files))}: {error}") from error
-    # Packets of an earlier decode beside this account would be packets it does not speak of.
-    shutil.rmtree(out / "packets", ignore_errors=True)
-    for channel, packets in decoded.packets.items():
-        path = out / "packets" / str(channel.scid) / str(channel.vcid) / f"{channel.apid}.bin"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(packets)
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(decoded.completeness, indent=2)
-    (out / "completeness.json").write_text(text + "\n")
+    with progress.octets("decoding", sum(path.stat().st_size for path in files)) as advance:
+        account = packet_files.decode(files, link=definition, out=out, progress=advance)
     if as_json:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(json.dumps(account, indent=2) + "\n")
     else:
-        _show(decoded.completeness)
+        _show(account)
+    for failed in account["failed"]:
+        sys.stderr.write(f"terralimb: {failed['recording']}: {failed['reason']}\n")
+    if account["failed"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,15 +2,46 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import rich.progress
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
 from infra.demonstration.run import StageState
 
+LINE_INTERVAL = 10.0
 _STYLES = {"done": "green", "partial": "yellow", "quarantined": "red", "failed": "red", "waiting": "cyan"}
+
+
+@contextlib.contextmanager
+def octets(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a file has been read: a bar on a terminal, a line now and then elsewhere.
+
+    Yields
+    ------
+    callable
+        Told the number of octets each time some have been read.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    if console.is_terminal:
+        with rich.progress.Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda count: bar.advance(task, count)
+        return
+    done, said = 0, time.monotonic()
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        if time.monotonic() - said > LINE_INTERVAL:
+            said = time.monotonic()
+            console.print(f"{what}: {done / 1e9:.2f} of {total / 1e9:.2f} GB", highlight=False)
+
+    yield advance
 
 
 class Progress:

@@ -1,9 +1,4 @@
-"""Compiled loops of the space link: markers, Reed-Solomon, checksums, packet headers.
-
-Legend (CCSDS 131.0-B, section 4): alpha is a root of F(x) = x^8 + x^7 + x^2 + x + 1, gamma = alpha^11. EXP and LOG
-count in powers of gamma, so the code reads as a plain Reed-Solomon code with first root gamma^112.
-S syndromes, L error locator, W error evaluator, B previous locator.
-"""
+"""Compiled loops of the space link: markers, checksums, packet headers."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,56 +7,23 @@ from numba import njit
 Octets = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
-SyndromeTable = npt.NDArray[np.uint64]
-
-PARITY = 32
-FIRST_ROOT = 112
-MAX_ERRORS = 16
 
 
-def _field_tables() -> tuple[Integers, Integers]:
-    """Tabulate powers of gamma = alpha^11 and their logarithms; LOG[0] is never read."""
-    alpha = [1]
-    for _ in range(254):
-        doubled = alpha[-1] << 1
-        alpha.append(doubled ^ 0x187 if doubled & 0x100 else doubled)
-    exp = np.array([alpha[(11 * i) % 255] for i in range(510)], dtype=np.int64)
-    log = np.zeros(256, dtype=np.int64)
-    log[exp[:255]] = np.arange(255)
-    return exp, log
-
-
-EXP, LOG = _field_tables()
-
-
-def _generator() -> Integers:
-    """Coefficients of g(x) = product over j = 112..143 of (x - gamma^j), highest degree first."""
-    g = [1]
-    for j in range(FIRST_ROOT, FIRST_ROOT + PARITY):
-        root = int(LOG[EXP[j]])
-        product = [*g, 0]
-        for i, c in enumerate(g):
-            if c:
-                product[i + 1] ^= int(EXP[(int(LOG[c]) + root) % 255])
-        g = product
-    return np.array(g, dtype=np.int64)
-
-
-GENERATOR = _generator()
-
-
-def _crc_table() -> Integers:
-    """One octet of CRC-16-CCITT, polynomial 0x1021, most significant bit first."""
-    table = np.zeros(256, dtype=np.int64)
+def _crc_tables() -> Integers:
+    """CRC-16-CCITT (0x1021, most significant bit first) of one octet with 0 to 7 octets of zeros after it."""
+    tables = np.zeros((8, 256), dtype=np.int64)
     for octet in range(256):
         crc = octet << 8
         for _ in range(8):
             crc = ((crc << 1) ^ 0x1021) & 0xFFFF if crc & 0x8000 else crc << 1
-        table[octet] = crc
-    return table
+        tables[0, octet] = crc
+    for follow in range(1, 8):
+        before = tables[follow - 1]
+        tables[follow] = ((before << 8) & 0xFFFF) ^ tables[0, before >> 8]
+    return tables
 
 
-CRC_TABLE = _crc_table()
+CRC_TABLES = _crc_tables()
 
 
 @njit(cache=True)
@@ -71,199 +33,28 @@ def _octet(octets: Octets, index: int) -> int:
 
 
 @njit(cache=True)
-def multiply(a: int, b: int) -> int:
-    """Product in GF(2^8)."""
-    if a == 0 or b == 0:
-        return 0
-    return int(EXP[LOG[a] + LOG[b]])
-
-
-@njit(cache=True)
-def syndrome_table(to_conventional: Octets) -> SyndromeTable:
-    """Contribution of every octet value at every position to the 32 syndromes, packed in four 64-bit words."""
-    table = np.zeros((255, 256, 4), dtype=np.uint64)
-    for position in range(255):
-        degree = 254 - position
-        for octet in range(1, 256):
-            log = LOG[to_conventional[octet]]
-            for k in range(PARITY):
-                s = EXP[(log + (FIRST_ROOT + k) * degree) % 255]
-                table[position, octet, k // 8] |= np.uint64(s) << np.uint64(8 * (k % 8))
-    return table
-
-
-@njit(cache=True)
-def encode_codeword(message: Octets, parity: Octets) -> None:
-    """Divide message (conventional basis, highest degree first) by the generator; the remainder goes to parity."""
-    parity[:] = 0
-    for i in range(message.size):
-        feedback = message[i] ^ parity[0]
-        for k in range(PARITY - 1):
-            parity[k] = parity[k + 1] ^ multiply(feedback, GENERATOR[k + 1])
-        parity[PARITY - 1] = multiply(feedback, GENERATOR[PARITY])
-
-
-@njit(cache=True)
-def encode_blocks(
-    frames: Octets, blocks: Octets, interleave: int, to_conventional: Octets, to_transmitted: Octets
-) -> None:
-    """Append the interleaved parity of every frame; virtual fill is leading zeros and costs nothing."""
-    count, length = frames.shape
-    parity = np.zeros(PARITY, dtype=np.uint8)
-    message = np.zeros(length // interleave, dtype=np.uint8)
-    for n in range(count):
-        blocks[n, :length] = frames[n]
-        for c in range(interleave):
-            for i in range(message.size):
-                message[i] = to_conventional[frames[n, i * interleave + c]]
-            encode_codeword(message, parity)
-            for k in range(PARITY):
-                blocks[n, length + k * interleave + c] = to_transmitted[parity[k]]
-
-
-@njit(cache=True)
-def _locator(S: Integers, L: Integers) -> int:
-    """Berlekamp-Massey: shortest register that generates the syndromes; returns its length."""
-    B = np.zeros(PARITY + 1, dtype=np.int64)
-    T = np.zeros(PARITY + 1, dtype=np.int64)
-    L[:] = 0
-    L[0] = 1
-    B[0] = 1
-    length = 0
-    shift = 1
-    b = 1
-    for n in range(PARITY):
-        d = S[n]
-        for i in range(1, length + 1):
-            d ^= multiply(L[i], S[n - i])
-        if d == 0:
-            shift += 1
-            continue
-        T[:] = L
-        log_scale = (LOG[d] - LOG[b]) % 255
-        for i in range(PARITY + 1 - shift):
-            if B[i] != 0:
-                L[i + shift] ^= EXP[(LOG[B[i]] + log_scale) % 255]
-        if 2 * length <= n:
-            length = n + 1 - length
-            B[:] = T
-            b = d
-            shift = 1
-        else:
-            shift += 1
-    return length
-
-
-@njit(cache=True)
-def _value(polynomial: Integers, degree: int, log_x: int) -> int:
-    """Value of a polynomial at gamma^log_x."""
-    value = 0
-    for i in range(degree + 1):
-        if polynomial[i] != 0:
-            value ^= EXP[(LOG[polynomial[i]] + i * log_x) % 255]
-    return value
-
-
-@njit(cache=True)
-def _magnitude(S: Integers, L: Integers, length: int, degree: int) -> int:
-    """Forney: error value at the symbol of the given degree; 0 where the locator has a double root."""
-    inverse = (255 - degree) % 255
-    numerator = 0
-    for i in range(length):
-        w = 0
-        for k in range(i + 1):
-            w ^= multiply(L[k], S[i - k])
-        if w != 0:
-            numerator ^= EXP[(LOG[w] + i * inverse) % 255]
-    derivative = 0
-    for i in range(1, length + 1, 2):
-        if L[i] != 0:
-            derivative ^= EXP[(LOG[L[i]] + (i - 1) * inverse) % 255]
-    if derivative == 0 or numerator == 0:
-        return 0
-    # X^(1 - first root) * W(1/X) / L'(1/X)
-    return int(EXP[(LOG[numerator] - LOG[derivative] + (1 - FIRST_ROOT) * degree) % 255])
-
-
-@njit(cache=True)
-def _solve(S: Integers, fill: int, positions: Integers, values: Integers) -> int:
-    """Positions and values of at most 16 errors; returns their number, or -1 where there is no such solution."""
-    L = np.zeros(PARITY + 1, dtype=np.int64)
-    length = _locator(S, L)
-    if length > MAX_ERRORS:
-        return -1
-    found = 0
-    for degree in range(255 - fill):
-        if _value(L, length, (255 - degree) % 255) == 0:
-            if found == length:
-                return -1
-            positions[found] = 254 - degree
-            values[found] = _magnitude(S, L, length, degree)
-            if values[found] == 0:
-                return -1
-            found += 1
-    return found if found == length else -1
-
-
-@njit(cache=True)
-def _unpack(words: Words, S: Integers) -> bool:
-    """Return whether any of the 32 packed syndromes is not zero, after writing them to S."""
-    for k in range(PARITY):
-        S[k] = np.int64((words[k // 8] >> np.uint64(8 * (k % 8))) & np.uint64(0xFF))
-    return bool((words[0] | words[1] | words[2] | words[3]) != 0)
-
-
-@njit(cache=True)
-def _syndromes(block: Octets, c: int, interleave: int, fill: int, table: SyndromeTable, words: Words) -> None:
-    words[:] = 0
-    row = fill
-    for i in range(c, block.size, interleave):
-        entry = table[row, block[i]]
-        words[0] ^= entry[0]
-        words[1] ^= entry[1]
-        words[2] ^= entry[2]
-        words[3] ^= entry[3]
-        row += 1
-
-
-@njit(cache=True)
-def correct_blocks(
-    blocks: Octets,
-    interleave: int,
-    fill: int,
-    table: SyndromeTable,
-    to_transmitted: Octets,
-    corrected: npt.NDArray[np.int16],
-) -> None:
-    """Correct every codeword in place; corrected[n, c] counts its wrong symbols, -1 where it cannot be corrected."""
-    words = np.zeros(4, dtype=np.uint64)
-    S = np.zeros(PARITY, dtype=np.int64)
-    positions = np.zeros(MAX_ERRORS, dtype=np.int64)
-    values = np.zeros(MAX_ERRORS, dtype=np.int64)
-    for n in range(blocks.shape[0]):
-        for c in range(interleave):
-            corrected[n, c] = 0
-            _syndromes(blocks[n], c, interleave, fill, table, words)
-            if not _unpack(words, S):
-                continue
-            errors = _solve(S, fill, positions, values)
-            corrected[n, c] = errors
-            for e in range(max(errors, 0)):
-                # the basis change is linear, so the error can be added in the transmitted representation
-                blocks[n, (positions[e] - fill) * interleave + c] ^= to_transmitted[values[e]]
-            if errors > 0:
-                _syndromes(blocks[n], c, interleave, fill, table, words)
-                if _unpack(words, S):
-                    corrected[n, c] = -1
-
-
-@njit(cache=True)
 def crc16_residues(octets: Octets, starts: Integers, lengths: Integers, residues: Integers) -> None:
     """CRC-16 (0x1021, all ones) over each slice; zero where the slice ends in its own checksum."""
+    T = CRC_TABLES
     for n in range(starts.size):
         crc = 0xFFFF
-        for i in range(starts[n], starts[n] + lengths[n]):
-            crc = ((crc << 8) & 0xFFFF) ^ CRC_TABLE[(crc >> 8) ^ octets[i]]
+        i = starts[n]
+        end = i + lengths[n]
+        while i + 8 <= end:  # eight octets at once: the checksum is linear
+            crc = (
+                T[7, _octet(octets, i) ^ (crc >> 8)]
+                ^ T[6, _octet(octets, i + 1) ^ (crc & 0xFF)]
+                ^ T[5, octets[i + 2]]
+                ^ T[4, octets[i + 3]]
+                ^ T[3, octets[i + 4]]
+                ^ T[2, octets[i + 5]]
+                ^ T[1, octets[i + 6]]
+                ^ T[0, octets[i + 7]]
+            )
+            i += 8
+        while i < end:
+            crc = ((crc << 8) & 0xFFFF) ^ T[0, (crc >> 8) ^ _octet(octets, i)]
+            i += 1
         residues[n] = crc
 
 
@@ -319,11 +110,11 @@ def _confirmed(stream: Octets, bit: int, marker: int, cadu_bits: int, tolerance:
 
 
 @njit(cache=True)
-def search(stream: Octets, begin: int, marker: int, cadu_bits: int, tolerance: int) -> int:
-    """First bit position from begin that holds a confirmed marker, or -1."""
+def search(stream: Octets, begin: int, end: int, marker: int, cadu_bits: int, tolerance: int) -> int:
+    """First bit position in [begin, end) that holds a confirmed marker, or -1."""
     window = 0
     first = begin >> 3
-    for i in range(first, stream.size + 4):
+    for i in range(first, min(stream.size + 4, (end >> 3) + 6)):
         # the window holds the five octets that end at i
         window = ((window << 8) & 0xFFFFFFFFFF) | (_octet(stream, i) if i < stream.size else 0)
         if i < first + 4:
@@ -333,7 +124,7 @@ def search(stream: Octets, begin: int, marker: int, cadu_bits: int, tolerance: i
             if tolerance < errors < 32 - tolerance:
                 continue
             bit = 8 * (i - 4) + shift
-            if bit >= begin and _confirmed(stream, bit, marker, cadu_bits, tolerance):
+            if begin <= bit < end and _confirmed(stream, bit, marker, cadu_bits, tolerance):
                 return bit
     return -1
 
@@ -366,6 +157,9 @@ def _next_on_grid(
 @njit(cache=True)
 def lock(
     stream: Octets,
+    begin: int,
+    locked: bool,
+    final: bool,
     marker: int,
     cadu_bits: int,
     search_tolerance: int,
@@ -373,30 +167,49 @@ def lock(
     slip_window: int,
     flywheel: int,
     starts: Integers,
+    follows: Integers,
     distances: Integers,
-) -> tuple[int, int]:
-    """Begin of every frame in the stream; returns their number and where an incomplete last frame begins (or -1)."""
+) -> tuple[int, int, bool]:
+    """Begin of every frame that can be decided upon, and of the one that follows it (-1: lock was lost).
+
+    Reading begins at a bit with or without lock. Returns the number of frames, and where reading goes on once there is
+    more of the stream: a frame begins there (lock), or the search does. In a final stretch everything is decided, and
+    the position is that of an incomplete last frame, or the end.
+    """
     total = 8 * stream.size
     count = 0
-    bit = search(stream, 0, marker, cadu_bits, search_tolerance)
-    while bit >= 0:
-        if bit + cadu_bits > total:
-            return count, bit
+    bit = begin
+    # what decides on a frame lies this far ahead: the markers of the fly-wheel, or those that confirm a find
+    horizon = total if final else total - max(flywheel + 2, 3) * cadu_bits - 64
+    while True:
+        if not locked:
+            bit = max(bit, 0)
+            found = search(stream, bit, horizon, marker, cadu_bits, search_tolerance)
+            if found < 0:
+                return count, max(bit, horizon), False
+            bit = found
+            locked = True
+        if bit + cadu_bits > total or bit >= horizon:
+            return count, bit, True
         starts[count] = bit
         distances[count] = _distance(stream, bit, marker)
         count += 1
         expected = bit + cadu_bits
         if expected + 32 > total:
-            return count, expected
+            follows[count - 1] = expected
+            return count, expected, True
         following = _next_on_grid(
             stream, expected, marker, cadu_bits, lock_tolerance, search_tolerance, slip_window, flywheel
         )
+        follows[count - 1] = following
         if following < 0:
-            following = search(stream, bit + 32, marker, cadu_bits, search_tolerance)
-            if 0 <= following < expected:
+            following = search(stream, bit + 32, min(expected, total), marker, cadu_bits, search_tolerance)
+            if following >= 0:
                 count -= 1  # the next frame begins inside this one: it lost octets and is no frame
+            else:
+                following = expected
+                locked = False
         bit = following
-    return count, -1
 
 
 @njit(cache=True)
@@ -415,34 +228,43 @@ def extract(stream: Octets, starts: Integers, inverted: npt.NDArray[np.bool_], f
 
 @njit(cache=True)
 def walk_packets(
-    zones: Octets,
+    octets: Octets,
+    prefix: int,
+    synchronized: bool,
     pointers: Integers,
     continues: npt.NDArray[np.bool_],
     zone_length: int,
     longest: int,
     starts: Integers,
     lengths: Integers,
-    dropped: Integers,
+    breaks: Integers,
+    tally: Integers,
 ) -> tuple[int, int]:
     """Space packets in packet zones laid back to back (CCSDS 732.0 4.1.4.2.2, CCSDS 133.0 4.1).
 
-    A packet is a slice of the zones because zones of consecutive frames touch. continues[k] is false where the frame
-    before k was lost. dropped[0] counts packets without their end, dropped[1] impossible headers and pointers.
-    Returns the number of packets, stored as far as there is room, and the position reached (-1: not synchronised).
+    A packet is a slice of the octets because zones of consecutive frames touch; before the first zone lie prefix octets
+    of a packet that is still open. continues[k] is false where the frame before k was lost. tally counts 0 packets
+    without their end, 1 impossible headers and pointers, 2 octets in no packet, 3 pointers checked against an open
+    packet, 4 those that disagreed, 5 interruptions so far; breaks holds the latter for every packet.
+    Returns the number of packets, stored as far as there is room, and where the open packet begins (-1: not
+    synchronised).
     """
     count = 0
-    position = -1
+    position = 0 if synchronized else -1
+    accounted = 0
     for k in range(pointers.size):
-        base = k * zone_length
+        base = prefix + k * zone_length
         end = base + zone_length
         pointer = pointers[k]
         if not continues[k]:
+            tally[5] += 1
             if 0 <= position < base:
-                dropped[0] += 1
+                tally[0] += 1
             position = -1
         first = base + pointer if pointer < zone_length else -1
         if first < 0 and pointer < 2046:
-            dropped[1] += 1
+            tally[1] += 1
+            tally[5] += 1
         if position >= 0:
             # where the pointer must point: past the packet that is still open
             expected = position
@@ -450,30 +272,67 @@ def walk_packets(
             if position < base:
                 readable = position + 6 <= end
                 if readable:
-                    expected = position + 7 + 256 * _octet(zones, position + 4) + _octet(zones, position + 5)
+                    expected = position + 7 + 256 * _octet(octets, position + 4) + _octet(octets, position + 5)
             agrees = (not readable and pointer == 2047) or (
                 readable and (expected == first if expected < end else pointer == 2047)
             )
+            tally[3] += 1
             if not agrees:
                 idle_follows = position == base and pointer == 2046
-                if not idle_follows and (first >= 0 or pointer >= 2046):
-                    dropped[1] += 1
+                if not idle_follows:
+                    tally[4] += 1
+                    tally[5] += 1
+                    if first >= 0 or pointer >= 2046:
+                        tally[1] += 1
                 position = -1
         if position < 0:
             position = first
+            reached = position if position >= 0 else end
+            tally[2] += reached - accounted
+            accounted = reached
         while position >= 0 and position + 6 <= end:
-            length = 7 + 256 * _octet(zones, position + 4) + _octet(zones, position + 5)
-            if zones[position] >> 5 != 0 or length > longest:
-                dropped[1] += 1
+            length = 7 + 256 * _octet(octets, position + 4) + _octet(octets, position + 5)
+            if _octet(octets, position) >> 5 != 0 or length > longest:
+                tally[1] += 1
+                tally[5] += 1
                 position = -1
+                tally[2] += end - accounted
+                accounted = end
             elif position + length <= end:
                 if count < starts.size:
                     starts[count] = position
                     lengths[count] = length
+                    breaks[count] = tally[5]
                 count += 1
                 position += length
+                accounted = position
             else:
                 break
-    if 0 <= position < pointers.size * zone_length:
-        dropped[0] += 1
     return count, position
+
+
+@njit(cache=True)
+def gather(octets: Octets, starts: Integers, lengths: Integers, out: Octets) -> None:
+    """Copy slices one after the other."""
+    at = 0
+    for n in range(starts.size):
+        first = starts[n]
+        length = lengths[n]
+        out[at : at + length] = octets[first : first + length]
+        at += length
+
+
+@njit(cache=True)
+def fingerprints(words: Words, tails: Octets, prints: Words) -> None:
+    """64-bit fingerprint of each row, given as words and the octets left over; different rows hardly ever share one."""
+    for n in range(words.shape[0]):
+        a = np.uint64(0x9E3779B97F4A7C15)
+        b = np.uint64(0xC2B2AE3D27D4EB4F)
+        for i in range(words.shape[1]):
+            a = (a ^ words[n, i]) * np.uint64(0xFF51AFD7ED558CCD)
+            a ^= a >> np.uint64(29)
+            b += a
+        for i in range(tails.shape[1]):
+            a = (a ^ np.uint64(tails[n, i])) * np.uint64(0xC4CEB9FE1A85EC53)
+            a ^= a >> np.uint64(31)
+        prints[n] = (a ^ (b >> np.uint64(17))) * np.uint64(0x9FB21C651E98DF25)

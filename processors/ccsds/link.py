@@ -9,8 +9,11 @@ from processors import quality
 STREAMS = ("cadu", "frames", "packets")
 FRAME_TYPES = ("aos", "tm")
 BASES = ("dual", "conventional")
-RANDOMIZERS = ("none", "ccsds")
+RANDOMIZERS = ("none", "ccsds", "ccsds17")
 PACKET_CHECKS = ("none", "crc16")
+PACKET_TIMES = ("none", "cuc", "cds")
+CORRECTABLE = (8, 16)
+HEADER_CONTROL = 2
 ROLES = ("packets", "idle")
 AOS_IDLE_CHANNEL = 63
 VIRTUAL_CHANNELS = {"aos": 64, "tm": 8}
@@ -39,21 +42,24 @@ class ReedSolomon:
         `dual` (Berlekamp representation, what CCSDS prescribes) or `conventional`.
     virtual_fill : int
         Symbols of every codeword that are zero and never sent [1].
+    e : int
+        Symbols of a codeword that can be corrected: 16 for (255,223), 8 for (255,239) [1].
     """
 
     interleave: int
     basis: str = "dual"
     virtual_fill: int = 0
+    e: int = 16
 
     @property
     def data_length(self) -> int:
         """Octets of a transfer frame that fills the code block."""
-        return self.interleave * (223 - self.virtual_fill)
+        return self.interleave * (255 - 2 * self.e - self.virtual_fill)
 
     @property
     def parity_length(self) -> int:
         """Octets of check symbols after the transfer frame."""
-        return self.interleave * 32
+        return self.interleave * 2 * self.e
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class Frame:
         Operational control field (four octets) before it.
     insert_zone : int
         Octets of the insert zone after the primary header [1].
+    fhec : bool
+        Frame header error control (two octets) at the end of the AOS primary header.
     """
 
     type: str
@@ -79,11 +87,17 @@ class Frame:
     fecf: bool = False
     ocf: bool = False
     insert_zone: int = 0
+    fhec: bool = False
+
+    @property
+    def header_length(self) -> int:
+        """Octets of the primary header."""
+        return PRIMARY_HEADER + HEADER_CONTROL * self.fhec
 
     @property
     def data_field(self) -> int:
         """First octet after primary header and insert zone."""
-        return PRIMARY_HEADER + self.insert_zone
+        return self.header_length + self.insert_zone
 
     @property
     def zone(self) -> slice:
@@ -110,7 +124,7 @@ class Link:
     frame : Frame or None
         Transfer frame; None for a stream of packets.
     randomizer : str
-        `ccsds` for the 255-bit sequence of CCSDS 131.0-B, or `none`.
+        `ccsds` for the 255-bit sequence of CCSDS 131.0-B, `ccsds17` for the long one of its issue 5, or `none`.
     reed_solomon : ReedSolomon or None
         Coding, where there is one.
     spacecraft : tuple of int
@@ -119,6 +133,10 @@ class Link:
         Role of a channel where it is not the usual one.
     packet_check : str
         `crc16` where every packet but idle ones ends in its packet error control.
+    packet_time : str
+        Time code right after the primary header of packets with a secondary header: `cuc` (P-field-less, four octets
+        of GPS seconds and three of fraction), `cds` (two octets of days since 1958, four of milliseconds, two of
+        microseconds) or `none`.
     """
 
     name: str
@@ -129,6 +147,7 @@ class Link:
     spacecraft: tuple[int, ...]
     virtual_channels: Mapping[int, str]
     packet_check: str
+    packet_time: str = "none"
 
     @property
     def cadu_length(self) -> int:
@@ -179,7 +198,9 @@ def link_from_mapping(mapping: Mapping[str, Any]) -> Link:
         A field is missing, unknown or impossible; the message names it.
     """
     root = _Section(
-        mapping, "", {"name", "stream", "frame", "coding", "spacecraft", "virtual_channels", "packet_check"}
+        mapping,
+        "",
+        {"name", "stream", "frame", "coding", "spacecraft", "virtual_channels", "packet_check", "packet_time"},
     )
     stream = root.choice("stream", STREAMS)
     frame = None if stream == "packets" else _frame(root.section("frame", _FRAME_FIELDS))
@@ -190,11 +211,12 @@ def link_from_mapping(mapping: Mapping[str, Any]) -> Link:
         name=root.text("name"),
         stream=stream,
         frame=frame,
-        randomizer=_randomizer(coding),
+        randomizer=coding.choice("randomizer", RANDOMIZERS, default="none"),
         reed_solomon=_reed_solomon(coding, frame),
         spacecraft=_spacecraft(root, frame),
         virtual_channels=_virtual_channels(root, frame),
         packet_check=root.choice("packet_check", PACKET_CHECKS, default="none"),
+        packet_time=root.choice("packet_time", PACKET_TIMES, default="none"),
     )
 
 
@@ -252,42 +274,39 @@ class _Section:
 
 
 def _frame(section: _Section) -> Frame:
-    if section.flag("fhec"):
-        raise LinkError("frame.fhec: frame header error control is not supported yet")
     frame = Frame(
         type=section.choice("type", FRAME_TYPES),
         length=section.integer("length", 16, 65536),
         fecf=section.flag("fecf"),
         ocf=section.flag("ocf"),
         insert_zone=section.integer("insert_zone", 0, 65536, default=0),
+        fhec=section.flag("fhec"),
     )
+    if frame.type == "tm" and (frame.fhec or frame.insert_zone):
+        raise LinkError(f"frame.{'fhec' if frame.fhec else 'insert_zone'}: TM frames have none")
     if frame.zone_length < PRIMARY_HEADER + 1:
         raise LinkError(f"frame.length: {frame.length} octets leave no room for packets")
     return frame
-
-
-def _randomizer(coding: _Section) -> str:
-    if coding.mapping.get("randomizer") == "ccsds17":
-        raise LinkError("coding.randomizer: the 17-bit sequence of 131.0-B-5 (ccsds17) is not supported yet")
-    return coding.choice("randomizer", RANDOMIZERS, default="none")
 
 
 def _reed_solomon(coding: _Section, frame: Frame | None) -> ReedSolomon | None:
     if frame is None or coding.mapping.get("reed_solomon") is None:
         return None
     section = coding.section("reed_solomon", _CODE_FIELDS)
-    if section.integer("e", 8, 16, default=16) != 16:
-        raise LinkError("coding.reed_solomon.e: only 16 correctable symbols are supported yet")
-    interleave = section.integer("interleave", 1, 5)
-    fill = section.integer("virtual_fill", 0, 222 * interleave, default=0)
-    missing = 223 * interleave - frame.length
+    e = section.integer("e", 8, 16, default=16)
+    if e not in CORRECTABLE:
+        raise LinkError(f"coding.reed_solomon.e: expected 8 or 16, found {e}")
+    symbols = 255 - 2 * e
+    interleave = section.integer("interleave", 1, 8)
+    fill = section.integer("virtual_fill", 0, symbols * interleave, default=0)
+    missing = symbols * interleave - frame.length
     # CCSDS 131.0-B counts the fill of the code block, many tools that of a codeword: at most one of them fits
     if missing < 0 or missing % interleave or missing not in (fill, fill * interleave):
         raise LinkError(
             f"coding.reed_solomon: interleave {interleave} and virtual_fill {fill} "
             f"do not fit frame.length {frame.length}"
         )
-    return ReedSolomon(interleave, section.choice("basis", BASES, default="dual"), missing // interleave)
+    return ReedSolomon(interleave, section.choice("basis", BASES, default="dual"), missing // interleave, e)
 
 
 def _spacecraft(root: _Section, frame: Frame | None) -> tuple[int, ...]:

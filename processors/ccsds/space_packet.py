@@ -1,5 +1,6 @@
 """Space packets (CCSDS 133.0-B): headers, reassembly from packet zones, and the account of their counters."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,31 +35,160 @@ class PacketTable(NamedTuple):
 
     def content(self) -> bytes:
         """Packets back to back."""
-        view = np.ascontiguousarray(self.octets).data
-        ends = (self.start + self.length).tolist()
-        return b"".join([view[first:end] for first, end in zip(self.start.tolist(), ends, strict=True)])
+        out = np.empty(int(self.length.sum()), dtype=np.uint8)
+        _kernels.gather(np.ascontiguousarray(self.octets), self.start, self.length, out)
+        return out.tobytes()
 
 
 class Reassembly(NamedTuple):
     """Packets found in packet zones.
 
     packets : the complete ones;
+    breaks : interruptions met before each of them: frames lost, pointers that disagreed, impossible headers [1];
     partial : packets that began and never ended [1];
     malformed : headers and pointers that cannot be right [1];
     reached : octets up to the end of the last complete packet, or -1 where synchronisation was lost [1].
     """
 
     packets: PacketTable
+    breaks: IntArray
     partial: int
     malformed: int
     reached: int
 
 
-def reassemble(zones: ByteArray, *, pointers: IntArray, continues: BoolArray, longest: int = LONGEST) -> Reassembly:
-    """Cut packet zones of consecutive frames into packets; a packet never spans a lost frame.
+@dataclass
+class ReaderAccount:
+    """Where the octets of the packet zones went.
+
+    Parameters
+    ----------
+    octets, packet_octets, dropped_octets : int
+        Octets of zones read, of complete packets, and in no complete packet [1].
+    partial, malformed : int
+        Packets without their end, and impossible headers and pointers [1].
+    pointers_checked, pointers_disagreed : int
+        First header pointers compared with a packet that was open, and those that contradicted it [1].
+    """
+
+    octets: int = 0
+    packet_octets: int = 0
+    dropped_octets: int = 0
+    partial: int = 0
+    malformed: int = 0
+    pointers_checked: int = 0
+    pointers_disagreed: int = 0
+
+
+class PacketReader:
+    """Packets of a channel whose frames come in stretches; a packet never spans a lost frame.
 
     The first header pointer of every frame is checked against the packet that is still open (CCSDS 732.0-B
-    4.1.4.2.2): where they disagree the open packet is dropped and reading resumes at the pointer.
+    4.1.4.2.2): where they disagree the open packet is dropped and reading resumes at the pointer. How the frames are
+    cut into stretches changes nothing.
+
+    Parameters
+    ----------
+    longest : int
+        Longest packet that can be meant [1, octets].
+    """
+
+    def __init__(self, *, longest: int = LONGEST) -> None:
+        self.account = ReaderAccount()
+        self._longest = longest
+        self._open = np.zeros(0, dtype=np.uint8)
+        self._synchronized = False
+        self._tally = np.zeros(6, dtype=np.int64)
+        self._density = 0.0
+
+    def feed(self, zones: ByteArray, *, pointers: IntArray, continues: BoolArray) -> Reassembly:
+        """Packets that end in another stretch of frames.
+
+        Parameters
+        ----------
+        zones : ByteArray
+            Packet zones in order, shape (frame, octet) [1].
+        pointers : IntArray
+            First header pointers, shape (frame,) [1].
+        continues : BoolArray
+            False where the frame before was lost, shape (frame,).
+
+        Returns
+        -------
+        Reassembly
+            The packets, and what was dropped in this stretch.
+        """
+        octets = (
+            np.concatenate((self._open, zones.reshape(-1)))
+            if self._open.size
+            else np.ascontiguousarray(zones).reshape(-1)
+        )
+        before = self._tally.copy()
+        room = int(self._density * octets.size * 1.25) + 64
+        for _ in range(
+            2
+        ):  # room for the most packets possible would dwarf the zones: guess, and count once more if short
+            self._tally[:] = before
+            start, length, breaks = (np.zeros(room, dtype=np.int64) for _ in range(3))
+            room, position = _kernels.walk_packets(
+                octets,
+                self._open.size,
+                self._synchronized,
+                pointers.astype(np.int64),
+                continues,
+                zones.shape[1],
+                self._longest,
+                start,
+                length,
+                breaks,
+                self._tally,
+            )
+            if room <= start.size:
+                break
+        start, length, breaks = start[:room], length[:room], breaks[:room]
+        self._density = room / max(octets.size, 1)
+        self._synchronized = position >= 0
+        self._open = octets[position:].copy() if position >= 0 else octets[:0]
+        found = self._tally - before
+        self._count(zones.size, int(length.sum()), found)
+        return Reassembly(_table(octets, start, length), breaks, int(found[0]), int(found[1]), position)
+
+    @property
+    def open_octets(self) -> int:
+        """Octets held of the packet that is open."""
+        return self._open.size
+
+    def finish(self) -> int:
+        """End of the channel: what is open stays without its end.
+
+        Returns
+        -------
+        int
+            Packets that began and never ended, 0 or 1 [1].
+        """
+        return self._drop_open()
+
+    def _drop_open(self) -> int:
+        began = int(self._open.size > 0)
+        self.account.partial += began
+        self.account.dropped_octets += self._open.size
+        self._open = self._open[:0]
+        self._synchronized = False
+        return began
+
+    def _count(self, octets: int, packet_octets: int, found: IntArray) -> None:
+        account = self.account
+        account.octets += octets
+        account.packet_octets += packet_octets
+        account.partial += int(found[0])
+        account.malformed += int(found[1])
+        account.dropped_octets += int(found[2])
+        account.pointers_checked += int(found[3])
+        account.pointers_disagreed += int(found[4])
+
+
+def reassemble(zones: ByteArray, *, pointers: IntArray, continues: BoolArray, longest: int = LONGEST) -> Reassembly:
+    """Cut packet zones of consecutive frames into packets, all at once.
 
     Parameters
     ----------
@@ -76,19 +206,9 @@ def reassemble(zones: ByteArray, *, pointers: IntArray, continues: BoolArray, lo
     Reassembly
         The packets and what was dropped.
     """
-    octets = np.ascontiguousarray(zones).reshape(-1)
-    dropped = np.zeros(2, dtype=np.int64)
-    start = length = np.zeros(0, dtype=np.int64)
-    reached = -1
-    for _ in range(2):  # the first walk only counts: room for the most packets possible would dwarf the zones
-        dropped[:] = 0
-        count, reached = _kernels.walk_packets(
-            octets, pointers.astype(np.int64), continues, zones.shape[1], longest, start, length, dropped
-        )
-        if count == start.size:
-            break
-        start, length = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    return Reassembly(_table(octets, start, length), int(dropped[0]), int(dropped[1]), reached)
+    reader = PacketReader(longest=longest)
+    found = reader.feed(zones, pointers=pointers, continues=continues)
+    return found._replace(partial=found.partial + reader.finish())
 
 
 def packets_from_octets(octets: ByteArray) -> Reassembly:
@@ -105,6 +225,24 @@ def packets_from_octets(octets: ByteArray) -> Reassembly:
         The packets up to the first header that cannot be right, and what was dropped.
     """
     return reassemble(octets.reshape(1, -1), pointers=np.zeros(1, dtype=np.int64), continues=np.ones(1, dtype=np.bool_))
+
+
+def table(octets: ByteArray, length: IntArray) -> PacketTable:
+    """Table of packets stored back to back whose lengths are known.
+
+    Parameters
+    ----------
+    octets : ByteArray
+        The packets, shape (octet,) [1].
+    length : IntArray
+        Length of each, shape (packet,) [1].
+
+    Returns
+    -------
+    PacketTable
+        The table.
+    """
+    return _table(octets, np.cumsum(length) - length, length)
 
 
 def _table(octets: ByteArray, start: IntArray, length: IntArray) -> PacketTable:

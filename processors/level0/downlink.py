@@ -1,19 +1,40 @@
-"""Recordings of a downlink to space packets, with an account of every octet, frame and packet."""
+"""Recordings of a downlink to space packets, with an account of every octet, frame and packet.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+Frames of all recordings are kept on disk by channel, merged into one sequence and only then cut into packets: memory
+holds a stretch of a recording and a block of a channel, however long they are.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from processors import quality
-from processors.arrays import BoolArray, ByteArray, IntArray
-from processors.ccsds import checksum, frame_sync, randomizer, reed_solomon, space_packet, transfer_frame
+from processors.arrays import ByteArray, IntArray
 from processors.ccsds import link as spacelink
-from processors.level0 import completeness, frame_merge
+from processors.ccsds import space_packet, transfer_frame
+from processors.level0 import completeness, frame_decoder, frame_merge, frame_store
 
-SUSPICIOUS_FRAMES = 4
-"""With this many frames and not one that decodes, the description of the link is to blame, not the reception."""
+LinkMismatchError = frame_decoder.LinkMismatchError
+STRETCH = 8 << 20
+"""Octets of a recording that are decoded at a time."""
+NO_PACKETS = "most frames contradict the packets read from them: no packets, or wrong frame.insert_zone, ocf or fecf"
+FRAME_COUNTS = (
+    "received",
+    "accepted",
+    "uncorrectable",
+    "check_failed",
+    "foreign",
+    "invalid",
+    "duplicate",
+    "conflict",
+    "corrected",
+    "idle",
+)
 
 
 class EmptyStreamError(quality.BadInputError):
@@ -21,13 +42,6 @@ class EmptyStreamError(quality.BadInputError):
 
     def __init__(self, message: str) -> None:
         super().__init__("empty_stream", message)
-
-
-class LinkMismatchError(quality.BadInputError):
-    """A recording is not of the link it is said to be of."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("link_mismatch", message)
 
 
 class PacketChannel(NamedTuple):
@@ -49,55 +63,80 @@ class Downlink(NamedTuple):
     completeness: dict[str, Any]
 
 
-@dataclass
-class _Account:
-    """Running counts of frames and octets."""
+class Recording(NamedTuple):
+    """One recording: what it is called in reports, and its octets in stretches of any size."""
 
-    octets: dict[str, int]
-    frames: dict[str, int]
-    corrected_symbols: int = 0
-
-    @classmethod
-    def empty(cls) -> "_Account":
-        octets = dict.fromkeys(("in", "frames", "junk", "tail"), 0)
-        frames = dict.fromkeys(
-            (
-                "received",
-                "accepted",
-                "uncorrectable",
-                "check_failed",
-                "foreign",
-                "invalid",
-                "duplicate",
-                "conflict",
-                "corrected",
-                "idle",
-            ),
-            0,
-        )
-        return cls(octets, frames)
+    name: str
+    stretches: Iterable[ByteArray]
 
 
-class _Drops(NamedTuple):
-    partial: int = 0
-    malformed: int = 0
-    check_failed: int = 0
+class Sink(Protocol):
+    """Where the products of a decode go, stretch by stretch."""
+
+    def add_packets(self, channel: PacketChannel, content: bytes) -> None:
+        """Take the next packets of a source, back to back."""
+
+    def add_rejected(self, fate: str, content: bytes) -> None:
+        """Take frames or packets that failed a check, as received, back to back; fate says which and why."""
+
+    def add_channel(
+        self, name: frame_store.ChannelName, segments: list[frame_merge.Segment], link: spacelink.Link
+    ) -> None:
+        """Take the frames of a channel that carries packets, before they are merged."""
+
+    def add_fragments(self, fragments: frame_decoder.Fragments) -> None:
+        """Take the pieces of frames at the ends of a recording."""
 
 
-class _ChannelPackets(NamedTuple):
-    scid: int
-    vcid: int
-    packets: space_packet.PacketTable
-    drops: _Drops
+class DiscardingSink:
+    """Sink that keeps nothing; others keep what they are for."""
+
+    def add_packets(self, channel: PacketChannel, content: bytes) -> None:
+        """Take the next packets of a source."""
+
+    def add_rejected(self, fate: str, content: bytes) -> None:
+        """Take what failed a check."""
+
+    def add_channel(
+        self, name: frame_store.ChannelName, segments: list[frame_merge.Segment], link: spacelink.Link
+    ) -> None:
+        """Take the frames of a channel that carries packets."""
+
+    def add_fragments(self, fragments: frame_decoder.Fragments) -> None:
+        """Take the pieces of frames at the ends of a recording."""
+
+
+class MemorySink(DiscardingSink):
+    """Sink that holds everything."""
+
+    def __init__(self) -> None:
+        self._packets: dict[PacketChannel, list[bytes]] = {}
+        self._rejected: dict[str, list[bytes]] = {}
+
+    def add_packets(self, channel: PacketChannel, content: bytes) -> None:
+        """Take the next packets of a source."""
+        self._packets.setdefault(channel, []).append(content)
+
+    def add_rejected(self, fate: str, content: bytes) -> None:
+        """Take what failed a check."""
+        self._rejected.setdefault(fate, []).append(content)
+
+    def packets(self) -> dict[PacketChannel, bytes]:
+        """Packets by source, in the order of the sources."""
+        return {channel: b"".join(parts) for channel, parts in sorted(self._packets.items())}
+
+    def rejected(self) -> dict[str, bytes]:
+        """Frames and packets that failed a check, by fate."""
+        return {fate: b"".join(parts) for fate, parts in sorted(self._rejected.items())}
 
 
 def decode(streams: Sequence[bytes | memoryview], *, link: spacelink.Link) -> Downlink:
-    """Decode and merge recordings of one link.
+    """Decode and merge recordings of one link that fit into memory.
 
     Parameters
     ----------
     streams : sequence of bytes
-        One recording per station; their order does not matter.
+        One recording per station or pass; their order does not matter.
     link : Link
         Description of the link.
 
@@ -109,221 +148,419 @@ def decode(streams: Sequence[bytes | memoryview], *, link: spacelink.Link) -> Do
     Raises
     ------
     EmptyStreamError
-        A recording is empty, or there is none.
+        Every recording is empty, or there is none.
     LinkMismatchError
-        A recording cannot be of this link.
+        No recording can be of this link.
     """
-    recordings = [np.frombuffer(stream, dtype=np.uint8) for stream in streams]
-    if not recordings or any(recording.size == 0 for recording in recordings):
-        raise EmptyStreamError(f"link {link.name}: a recording without a single octet")
-    account = _Account.empty()
-    account.octets["in"] = sum(recording.size for recording in recordings)
+    recordings = [Recording(f"recording {number}", stretches(stream)) for number, stream in enumerate(streams, start=1)]
+    sink = MemorySink()
+    account = decode_into(sink, recordings, link=link)
+    return Downlink(sink.packets(), account)
+
+
+def stretches(stream: bytes | memoryview) -> Iterator[ByteArray]:
+    """Octets in memory as the stretches a decode takes.
+
+    Parameters
+    ----------
+    stream : bytes
+        The octets.
+
+    Yields
+    ------
+    ByteArray
+        Consecutive stretches, shape (octet,) [1].
+    """
+    octets = np.frombuffer(stream, dtype=np.uint8)
+    for first in range(0, octets.size, STRETCH):
+        yield octets[first : first + STRETCH]
+
+
+def decode_into(
+    sink: Sink, recordings: Sequence[Recording], *, link: spacelink.Link, folder: Path | None = None
+) -> dict[str, Any]:
+    """Decode and merge recordings of any size.
+
+    A recording that cannot be decoded costs the others nothing: it is named with its reason under `failed`.
+
+    Parameters
+    ----------
+    sink : Sink
+        Takes packets and what was rejected.
+    recordings : sequence of Recording
+        One per station or pass; their order does not matter.
+    link : Link
+        Description of the link.
+    folder : Path, optional
+        Where the frames are kept meanwhile: about the size of the recordings; the system's folder for temporary files
+        where left out.
+
+    Returns
+    -------
+    dict
+        The account of what arrived, plain values ready for JSON.
+
+    Raises
+    ------
+    BadInputError
+        No recording can be decoded; the reason is that of the first.
+    """
+    if not recordings:
+        raise EmptyStreamError(f"link {link.name}: no recording, and so without a single octet")
+    account = _Account(link)
     if link.stream == "packets":
-        return _decode_packets(recordings, link, account)
-    decoded = [_decode_frames(recording, number, link, account) for number, recording in enumerate(recordings)]
-    merged = frame_merge.concatenate(decoded)
-    channels = frame_merge.channels(merged, link=link)
-    _count_merged(channels, merged, link, account)
-    demultiplexed = [
-        _demultiplex(channel, merged.frames, merged.headers.pointer, link)
-        for channel in channels
-        if link.role(channel.vcid) == "packets"
-    ]
-    return _downlink(link, account, channels, demultiplexed)
+        _decode_packets(recordings, link, account, sink)
+        return account.document()
+    with tempfile.TemporaryDirectory(prefix="frames-", dir=folder) as place:
+        store = frame_store.FrameStore(Path(place), frame_length=link.layout.length)
+        _decode_frames(recordings, link, account, store, sink)
+        for name in store.channels():
+            segments = store.segments(name)
+            if link.role(name.vcid) == "packets":
+                sink.add_channel(name, segments, link)
+            _read_channel(name, segments, link, account, sink)
+    return account.document()
+
+
+@dataclass
+class _Account:
+    """Running counts of octets, frames and packets."""
+
+    link: spacelink.Link
+    octets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("in", "frames", "junk", "tail"), 0))
+    frames: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FRAME_COUNTS, 0))
+    corrected_symbols: int = 0
+    drops: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("partial", "malformed", "check_failed"), 0))
+    synchronization: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slips", "inversions", "losses"), 0))
+    zones: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("in", "packets", "dropped"), 0))
+    channels: list[dict[str, Any]] = field(default_factory=list)
+    counters: list[dict[str, Any]] = field(default_factory=list)
+    packets: list[dict[str, Any]] = field(default_factory=list)
+    suspect: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+    def add_recording(self, decoder: frame_decoder.FrameDecoder) -> None:
+        """Count the octets and rejected frames of a recording."""
+        found = decoder.synchronization
+        self.octets["in"] += found.octets
+        self.octets["frames"] += found.frame_octets
+        self.octets["junk"] += found.junk_octets
+        self.octets["tail"] += found.tail_octets
+        for name in self.synchronization:
+            self.synchronization[name] += getattr(found, name)
+        for name, count in decoder.counts.items():
+            self.frames[name] += count
+
+    def add_channel(self, name: frame_store.ChannelName, merge: frame_merge.MergeAccount, *, idle: bool) -> None:
+        """Count the merged frames of a channel."""
+        self.frames["accepted"] += merge.frames
+        self.frames["duplicate"] += merge.duplicates
+        self.frames["conflict"] += merge.conflicts
+        self.frames["corrected"] += merge.corrected
+        self.frames["idle"] += merge.frames if idle else 0
+        self.corrected_symbols += merge.corrected_symbols
+        gaps = [completeness.gaps(held) for held in merge.held]
+        self.channels.append(
+            {
+                "scid": name.scid,
+                "vcid": name.vcid,
+                "frames": merge.frames,
+                "missing": sum(completeness.size(some) for some in gaps),
+                "gaps": [gap for some in gaps for gap in some.tolist()],
+            }
+        )
+        held = [intervals.tolist() for intervals in merge.held]
+        self.counters.append({"scid": name.scid, "vcid": name.vcid, "held": held, "frozen": merge.frozen})
+
+    def add_zones(self, reader: space_packet.ReaderAccount, *, trusted: bool) -> None:
+        """Count the octets of packet zones."""
+        self.zones["in"] += reader.octets
+        self.zones["packets"] += reader.packet_octets if trusted else 0
+        self.zones["dropped"] += reader.dropped_octets + (0 if trusted else reader.packet_octets)
+        self.drops["partial"] += reader.partial
+        self.drops["malformed"] += reader.malformed
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            "link": self.link.name,
+            "bytes": self.octets,
+            "frames": self.frames,
+            "corrected_symbols": self.corrected_symbols,
+            "virtual_channels": self.channels,
+            "packets": self.packets,
+            "packets_dropped": self.drops,
+            "synchronization": self.synchronization,
+            "zone_bytes": self.zones,
+            "counters": self.counters,
+            "suspect": self.suspect,
+            "failed": self.failed,
+        }
 
 
 def _decode_frames(
-    recording: ByteArray, station: int, link: spacelink.Link, account: _Account
-) -> frame_merge.DecodedFrames:
-    """Frames of one recording that pass every check; the others are counted by their first failure."""
-    blocks, broken = _blocks(recording, link, account)
-    frames, corrected = _corrected(blocks, link)
-    headers = transfer_frame.headers_from_frames(frames, layout=link.layout)
-    foreign = ~np.isin(headers.scid, link.spacecraft) if link.spacecraft else np.zeros(len(frames), dtype=np.bool_)
-    failures = {
-        "uncorrectable": corrected < 0,
-        "check_failed": ~checksum.frames_pass(frames) if link.layout.fecf else np.zeros(len(frames), dtype=np.bool_),
-        "invalid": ~headers.valid | broken,
-        "foreign": foreign,
-    }
-    good = _count_failures(failures, account)
-    _refuse_mismatch(frames, failures, link)
-    return frame_merge.DecodedFrames(
-        frames=frames[good],
-        headers=headers.selected(good),
-        corrected=corrected[good],
-        station=np.full(int(np.sum(good)), station),
-    )
-
-
-def _blocks(recording: ByteArray, link: spacelink.Link, account: _Account) -> tuple[ByteArray, BoolArray]:
-    """Code blocks of a recording, and which of them are known to be broken where no coding will tell."""
-    if link.stream == "frames":
-        count = recording.size // link.block_length
-        account.octets["frames"] += count * link.block_length
-        account.octets["tail"] += recording.size - count * link.block_length
-        blocks = recording[: count * link.block_length].reshape(count, link.block_length)
-        if count == 0:
-            raise LinkMismatchError(f"link {link.name}: {recording.size} octets hold no frame of {link.block_length}")
-        return blocks, np.zeros(count, dtype=np.bool_)
-    found = frame_sync.synchronize(recording, cadu_length=link.cadu_length)
-    if len(found.blocks) == 0:
-        raise LinkMismatchError(
-            f"link {link.name}: no sync marker {frame_sync.MARKER:08X} every {link.cadu_length} octets "
-            f"in a recording of {recording.size} octets"
-        )
-    account.octets["frames"] += found.frame_octets
-    account.octets["junk"] += found.junk_octets
-    account.octets["tail"] += found.tail_octets
-    return found.blocks, (found.slip != 0) & (link.reed_solomon is None)
-
-
-def _corrected(blocks: ByteArray, link: spacelink.Link) -> tuple[ByteArray, IntArray]:
-    """Frames without randomisation and parity, and the symbols corrected in each, -1 where there is no correction."""
-    plain = randomizer.randomize(blocks) if link.randomizer == "ccsds" else blocks
-    if link.reed_solomon is None:
-        return plain, np.zeros(len(plain), dtype=np.int64)
-    correction = reed_solomon.correct(plain, code=link.reed_solomon)
-    total = correction.corrected.sum(axis=1, dtype=np.int64)
-    return correction.frames, np.where(np.any(correction.corrected < 0, axis=1), -1, total)
-
-
-def _count_failures(failures: dict[str, BoolArray], account: _Account) -> BoolArray:
-    """Count every frame once, under the first check it fails; return the frames that fail none."""
-    good = np.ones_like(failures["invalid"])
-    account.frames["received"] += good.size
-    for name, failed in failures.items():
-        account.frames[name] += int(np.sum(failed & good))
-        good &= ~failed
-    return good
-
-
-def _refuse_mismatch(frames: ByteArray, failures: dict[str, BoolArray], link: spacelink.Link) -> None:
-    """Refuse a recording no frame of which makes sense.
-
-    Headers count as well: the randomizer sequence is itself a codeword, so a wrong randomizer passes the code.
-    Frames of zeros are no evidence of a wrong description but of a transmitter without data.
-    """
-    senseless = failures["uncorrectable"] | failures["check_failed"] | failures["invalid"]
-    blank = ~failures["uncorrectable"] & ~np.any(frames, axis=1)
-    if senseless.size >= SUSPICIOUS_FRAMES and np.all(senseless) and not np.all(blank):
-        raise LinkMismatchError(
-            f"link {link.name}: not one of {senseless.size} frames decodes; "
-            "check frame type and length, randomizer, Reed-Solomon interleave and basis, fecf and ocf"
-        )
-
-
-def _count_merged(
-    channels: list[frame_merge.Channel], merged: frame_merge.DecodedFrames, link: spacelink.Link, account: _Account
-) -> None:
-    for channel in channels:
-        corrected = merged.corrected[channel.rows]
-        account.frames["accepted"] += channel.rows.size
-        account.frames["duplicate"] += channel.duplicates
-        account.frames["conflict"] += channel.conflicts
-        account.frames["corrected"] += int(np.sum(corrected > 0))
-        account.frames["idle"] += channel.rows.size if link.role(channel.vcid) == "idle" else 0
-        account.corrected_symbols += int(np.sum(corrected))
-
-
-def _demultiplex(
-    channel: frame_merge.Channel, frames: ByteArray, pointers: IntArray, link: spacelink.Link
-) -> _ChannelPackets:
-    found = space_packet.reassemble(
-        frames[channel.rows, link.layout.zone],
-        pointers=pointers[channel.rows],
-        continues=np.r_[False, np.diff(channel.counter) == 1],
-    )
-    return _checked(channel.scid, channel.vcid, found, link)
-
-
-def _checked(scid: int, vcid: int, found: space_packet.Reassembly, link: spacelink.Link) -> _ChannelPackets:
-    """Drop the packets that fail their packet error control, where the link has one."""
-    packets, failed = found.packets, 0
-    if link.packet_check == "crc16":
-        passed = space_packet.checked(packets)
-        packets, failed = packets.selected(passed), int(np.sum(~passed))
-    return _ChannelPackets(scid, vcid, packets, _Drops(found.partial, found.malformed, failed))
-
-
-def _decode_packets(recordings: list[ByteArray], link: spacelink.Link, account: _Account) -> Downlink:
-    """Packets that some other system has demultiplexed; recordings follow one another."""
-    scid = link.spacecraft[0] if link.spacecraft else 0
-    vcid = min(link.virtual_channels, default=0)
-    found = []
-    for recording in recordings:
-        packets = space_packet.packets_from_octets(recording)
-        if packets.packets.start.size == 0:
-            raise LinkMismatchError(f"link {link.name}: a recording of {recording.size} octets begins with no packet")
-        held = int(packets.packets.length.sum())
-        account.octets["frames"] += held
-        account.octets["junk" if packets.reached < 0 else "tail"] += recording.size - held
-        found.append(_checked(scid, vcid, packets, link))
-    return _downlink(link, account, [], [_joined(found)])
-
-
-def _joined(found: list[_ChannelPackets]) -> _ChannelPackets:
-    """Packets of several recordings as one sequence."""
-    offsets = np.cumsum([0, *(part.packets.octets.size for part in found)])
-    tables = [part.packets for part in found]
-    packets = space_packet.PacketTable(
-        octets=np.concatenate([table.octets for table in tables]),
-        start=np.concatenate([table.start + offset for table, offset in zip(tables, offsets[:-1], strict=True)]),
-        length=np.concatenate([table.length for table in tables]),
-        apid=np.concatenate([table.apid for table in tables]),
-        sequence=np.concatenate([table.sequence for table in tables]),
-    )
-    drops = _Drops(*(sum(column) for column in zip(*(part.drops for part in found), strict=True)))
-    return _ChannelPackets(found[0].scid, found[0].vcid, packets, drops)
-
-
-def _downlink(
+    recordings: Sequence[Recording],
     link: spacelink.Link,
     account: _Account,
-    channels: list[frame_merge.Channel],
-    demultiplexed: list[_ChannelPackets],
-) -> Downlink:
-    packets: dict[PacketChannel, bytes] = {}
-    rows: list[dict[str, Any]] = []
-    for part in demultiplexed:
-        for apid in np.unique(part.packets.apid).tolist():
-            table = part.packets.selected(part.packets.apid == apid)
-            if apid != space_packet.IDLE_APID:
-                packets[PacketChannel(part.scid, part.vcid, apid)] = table.content()
-            rows.append(_packet_row(part, apid, table))
-    drops = [part.drops for part in demultiplexed]
-    return Downlink(
-        packets,
-        {
-            "link": link.name,
-            "bytes": account.octets,
-            "frames": account.frames,
-            "corrected_symbols": account.corrected_symbols,
-            "virtual_channels": [_channel_row(channel) for channel in channels],
-            "packets": rows,
-            "packets_dropped": {name: sum(getattr(drop, name) for drop in drops) for name in _Drops._fields},
-        },
-    )
+    store: frame_store.FrameStore,
+    sink: Sink,
+) -> None:
+    decoders: dict[int, frame_decoder.FrameDecoder] = {}
+    first_error: quality.BadInputError | None = None
+    for number, recording in enumerate(recordings):
+        decoder = frame_decoder.FrameDecoder(link)
+        try:
+            _decode_recording(recording, number, decoder, store, sink)
+        except quality.BadInputError as error:
+            store.discard(number)
+            first_error = first_error or error
+            account.failed.append({"recording": recording.name, "reason": str(error)})
+            continue
+        decoders[number] = decoder
+        account.add_recording(decoder)
+    if not decoders and first_error is not None:
+        raise first_error
+    _splice(decoders, link, account, store)
 
 
-def _packet_row(part: _ChannelPackets, apid: int, table: space_packet.PacketTable) -> dict[str, Any]:
-    idle = apid == space_packet.IDLE_APID
-    return {
-        "scid": part.scid,
-        "vcid": part.vcid,
-        "apid": apid,
-        "count": table.start.size,
-        "missing": 0 if idle else space_packet.missing_between(table.sequence),
-        "idle": idle,
-    }
+def _decode_recording(
+    recording: Recording, number: int, decoder: frame_decoder.FrameDecoder, store: frame_store.FrameStore, sink: Sink
+) -> None:
+    for stretch in recording.stretches:
+        _keep(decoder.feed(stretch), number, store, sink)
+    if decoder.synchronization.octets == 0:
+        raise EmptyStreamError(f"{recording.name}: a recording without a single octet")
+    _keep(decoder.finish(), number, store, sink)
+    sink.add_fragments(decoder.fragments)
 
 
-def _channel_row(channel: frame_merge.Channel) -> dict[str, Any]:
-    gaps = completeness.gaps(completeness.intervals_from_counters(channel.counter))
-    return {
-        "scid": channel.scid,
-        "vcid": channel.vcid,
-        "frames": channel.rows.size,
-        "missing": completeness.size(gaps),
-        "gaps": gaps.tolist(),
-    }
+def _keep(decoded: frame_decoder.DecodedFrames, number: int, store: frame_store.FrameStore, sink: Sink) -> None:
+    for fate, frames in decoded.rejected.items():
+        sink.add_rejected(f"{fate}.frames", frames.tobytes())
+    store.append(decoded.frames, headers=decoded.headers, corrected=decoded.corrected, recording=number)
+
+
+def store_frames(
+    store: frame_store.FrameStore, frames: ByteArray, corrected: IntArray, recording: int, link: spacelink.Link
+) -> None:
+    """Keep frames that have passed every check before.
+
+    Parameters
+    ----------
+    store : FrameStore
+        Where they are kept.
+    frames : ByteArray
+        Transfer frames, shape (frame, octet) [1].
+    corrected : IntArray
+        Symbols corrected in each, shape (frame,) [1].
+    recording : int
+        Number of the recording they are of [1].
+    link : Link
+        The link.
+    """
+    headers = transfer_frame.headers_from_frames(frames, layout=link.layout)
+    store.append(frames, headers=headers, corrected=corrected, recording=recording)
+
+
+def _splice(
+    decoders: dict[int, frame_decoder.FrameDecoder],
+    link: spacelink.Link,
+    account: _Account,
+    store: frame_store.FrameStore,
+) -> None:
+    """Put frames together that lie half at the end of one recording and half at the begin of another.
+
+    A pass that arrives in pieces is cut anywhere. Two halves make a frame where their lengths add up to one and the
+    code, the check or, without either, the header agrees.
+    """
+    for first, second in itertools.permutations(decoders, 2):
+        spliced = frame_decoder.splice(decoders[first].fragments, decoders[second].fragments, link)
+        if spliced is None:
+            continue
+        store.append(spliced.frames, headers=spliced.headers, corrected=spliced.corrected, recording=first)
+        tail, head = decoders[first].fragments.tail.size, decoders[second].fragments.head_bits // 8
+        account.frames["received"] += 1
+        account.octets["frames"] += tail + head
+        account.octets["tail"] -= tail
+        account.octets["junk"] -= head
+
+
+def _read_channel(
+    name: frame_store.ChannelName,
+    segments: list[frame_merge.Segment],
+    link: spacelink.Link,
+    account: _Account,
+    sink: Sink,
+) -> None:
+    """Merge the frames of a channel and cut them into packets."""
+    idle = link.role(name.vcid) == "idle"
+    merge = frame_merge.MergeAccount()
+    reader = space_packet.PacketReader()
+    counts = _PacketCounts(name)
+    suspect = False
+    for block in frame_merge.merged(segments, account=merge, idle=idle):
+        if len(block.conflicting):
+            sink.add_rejected("conflict.frames", block.conflicting.tobytes())
+        if suspect:
+            continue
+        runs = list(read_block(block, reader, link))
+        suspect = counts.empty() and holds_no_packets(reader.account, len(block.frames))
+        for run in [] if suspect else runs:
+            counts.add(run.found.packets, link, sink)
+    reader.finish()
+    account.add_channel(name, merge, idle=idle)
+    account.add_zones(reader.account, trusted=not suspect)
+    if suspect:
+        account.suspect.append({"scid": name.scid, "vcid": name.vcid, "reason": NO_PACKETS})
+    account.drops["check_failed"] += counts.check_failed
+    account.packets += counts.rows()
+
+
+def holds_no_packets(reader: space_packet.ReaderAccount, frames: int) -> bool:
+    """Tell whether the frames of a channel hold something else than packets, or packets in another place.
+
+    Parameters
+    ----------
+    reader : ReaderAccount
+        What reading them as packets came to.
+    frames : int
+        Frames read [1].
+
+    Returns
+    -------
+    bool
+        True where most frames contradict the packets read from them: none of these can be trusted.
+    """
+    return frames >= frame_decoder.ENOUGH_FRAMES and 2 * reader.malformed > frames
+
+
+class Run(NamedTuple):
+    """Frames of a block whose packet zone begins at the same octet: the first, their number, and the packets."""
+
+    first: int
+    frames: int
+    found: space_packet.Reassembly
+
+
+def read_block(block: frame_merge.Block, reader: space_packet.PacketReader, link: spacelink.Link) -> Iterator[Run]:
+    """Packets that end in a block of merged frames.
+
+    Parameters
+    ----------
+    block : Block
+        Merged frames of one channel.
+    reader : PacketReader
+        Reader of the channel.
+    link : Link
+        The link.
+
+    Yields
+    ------
+    Run
+        Packets in order; only a secondary header that changes makes more than one run of a block.
+    """
+    headers = transfer_frame.headers_from_frames(block.frames, layout=link.layout)
+    bounds = np.flatnonzero(np.diff(headers.zone_start, prepend=-1, append=-1))
+    for first, end in itertools.pairwise(bounds.tolist()):
+        zones = block.frames[first:end, int(headers.zone_start[first]) : link.layout.zone.stop]
+        found = reader.feed(zones, pointers=headers.pointer[first:end], continues=block.continues[first:end])
+        yield Run(first, end - first, found)
+
+
+@dataclass
+class _PacketCounts:
+    """Packets of one channel by application process."""
+
+    name: frame_store.ChannelName
+    check_failed: int = 0
+    counts: dict[int, int] = field(default_factory=dict)
+    missing: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+
+    def empty(self) -> bool:
+        """Tell whether there has been no packet yet."""
+        return not self.counts
+
+    def add(self, packets: space_packet.PacketTable, link: spacelink.Link, sink: Sink) -> None:
+        """Check, count and hand on packets."""
+        if link.packet_check == "crc16":
+            packets = self._checked(packets, sink)
+        present = np.flatnonzero(np.bincount(packets.apid, minlength=1)).tolist()
+        for apid in present:
+            table = packets if len(present) == 1 else packets.selected(packets.apid == apid)
+            self.counts[apid] = self.counts.get(apid, 0) + table.start.size
+            if apid == space_packet.IDLE_APID:
+                continue
+            sequence = np.r_[self.last.get(apid, table.sequence[0]), table.sequence]
+            self.missing[apid] = self.missing.get(apid, 0) + space_packet.missing_between(sequence)
+            self.last[apid] = int(table.sequence[-1])
+            sink.add_packets(PacketChannel(*self.name, apid), table.content())
+
+    def _checked(self, packets: space_packet.PacketTable, sink: Sink) -> space_packet.PacketTable:
+        passed = space_packet.checked(packets)
+        if passed.all():
+            return packets
+        self.check_failed += int(np.sum(~passed))
+        sink.add_rejected("check_failed.packets", packets.selected(~passed).content())
+        return packets.selected(passed)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each application process."""
+        return [
+            {
+                "scid": self.name.scid,
+                "vcid": self.name.vcid,
+                "apid": apid,
+                "count": count,
+                "missing": self.missing.get(apid, 0),
+                "idle": apid == space_packet.IDLE_APID,
+            }
+            for apid, count in sorted(self.counts.items())
+        ]
+
+
+def _decode_packets(recordings: Sequence[Recording], link: spacelink.Link, account: _Account, sink: Sink) -> None:
+    """Packets that some other system has demultiplexed; recordings follow one another."""
+    name = frame_store.ChannelName(link.spacecraft[0] if link.spacecraft else 0, min(link.virtual_channels, default=0))
+    counts = _PacketCounts(name)
+    first_error: quality.BadInputError | None = None
+    for recording in recordings:
+        try:
+            _read_packets(recording, link, account, counts, sink)
+        except quality.BadInputError as error:
+            first_error = first_error or error
+            account.failed.append({"recording": recording.name, "reason": str(error)})
+    if first_error is not None and len(account.failed) == len(recordings):
+        raise first_error
+    account.drops["check_failed"] += counts.check_failed
+    account.packets += counts.rows()
+
+
+def _read_packets(
+    recording: Recording, link: spacelink.Link, account: _Account, counts: _PacketCounts, sink: Sink
+) -> None:
+    """Read one recording up to the first header that cannot be right: nothing tells where the next one would be."""
+    held = np.zeros(0, dtype=np.uint8)
+    received = used = 0
+    synchronized = True
+    for stretch in recording.stretches:
+        received += stretch.size
+        if not synchronized:
+            continue
+        found = space_packet.packets_from_octets(np.concatenate((held, stretch)))
+        account.drops["malformed"] += found.malformed
+        counts.add(found.packets, link, sink)
+        done = int(found.packets.length.sum())
+        used += done
+        held = np.concatenate((held, stretch))[done:]
+        synchronized = found.reached >= 0
+    if received == 0:
+        raise EmptyStreamError(f"{recording.name}: a recording without a single octet")
+    if used == 0:
+        raise LinkMismatchError(
+            f"link {link.name}: configuration suspect: {recording.name} of {received} octets begins with no packet"
+        )
+    account.drops["partial"] += int(synchronized and held.size > 0)
+    account.octets["in"] += received
+    account.octets["frames"] += used
+    account.octets["tail" if synchronized else "junk"] += received - used

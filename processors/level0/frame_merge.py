@@ -1,143 +1,482 @@
-"""One sequence of frames per virtual channel out of the recordings of several stations."""
+"""One sequence of frames per virtual channel out of the recordings of several stations and passes.
 
+A recording's frames of one channel are stretches within which its counter makes sense. Stretches that share frames, or
+whose counters do not contradict each other, are one epoch of the channel's counter; another epoch begins with a reset
+on board. Within an epoch frames are ordered by their counter and held once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from processors.arrays import ByteArray, IntArray
-from processors.ccsds import link as spacelink
-from processors.ccsds import transfer_frame
+from processors.arrays import BoolArray, ByteArray, IntArray
+from processors.ccsds import _kernels
+from processors.level0 import completeness
+
+ENTRY = np.dtype([("counter", "<i8"), ("fingerprint", "<u8"), ("corrected", "<i4")])
+Entries = np.ndarray[tuple[int], np.dtype[np.void]]
+
+SAMPLE = 1 << 14
+"""Frames of a stretch that are compared with those of another."""
+CONTRADICTIONS = 4
+"""Fewer frames that differ under one counter are conflicts, not another epoch."""
+BLOCK = 1 << 14
+"""Frames of a stretch that are merged at a time."""
+FREEZE = 16
+"""Repeats of a counter in a recording, and one in so many frames, that make it the spacecraft's habit."""
+SMALL_MODULUS = 256
+REORDERED = 8
+"""With an 8-bit counter a frame this far back is out of order; further back, the others were lost."""
 
 
-class DecodedFrames(NamedTuple):
-    """Frames that passed every check, each field of shape (frame,) unless said otherwise.
+class Segment(NamedTuple):
+    """Frames of one channel from one recording, in order of arrival, between resets of the counter.
+
+    recording, partition : number of the recording, and of the reset within it [1];
+    modulus : where the counter wraps [1];
+    entries : unwrapped counter, fingerprint and corrected symbols of each, of dtype ENTRY, shape (frame,);
+    frames : transfer frames, shape (frame, octet) [1].
+    """
+
+    recording: int
+    partition: int
+    modulus: int
+    entries: Entries
+    frames: ByteArray
+
+
+class Member(NamedTuple):
+    """A segment of an epoch, and what is added to its counter there [1]."""
+
+    segment: Segment
+    offset: int
+
+
+class Block(NamedTuple):
+    """Frames of an epoch in order, each once.
 
     frames : transfer frames, shape (frame, octet) [1];
-    headers : their header fields;
-    corrected : symbols corrected [1];
-    station : recording each came from [1].
+    counter : unwrapped counter, beginning with the raw value of the epoch's first, shape (frame,) [1];
+    continues : whether the frame before is held, shape (frame,);
+    corrected : symbols corrected in each, shape (frame,) [1];
+    conflicting : other contents under counters of the block, shape (frame, octet) [1].
     """
 
     frames: ByteArray
-    headers: transfer_frame.FrameHeaders
-    corrected: IntArray
-    station: IntArray
-
-
-class Channel(NamedTuple):
-    """Unique frames of one virtual channel in the order of their counter.
-
-    scid, vcid : the channel [1];
-    rows : rows of the decoded frames, shape (frame,) [1];
-    counter : unwrapped counters, beginning with the raw value of the first, shape (frame,) [1];
-    duplicates : frames held more than once with the same content [1];
-    conflicts : further contents held under a counter that is taken; one frame of each [1].
-    """
-
-    scid: int
-    vcid: int
-    rows: IntArray
     counter: IntArray
-    duplicates: int
-    conflicts: int
+    continues: BoolArray
+    corrected: IntArray
+    conflicting: ByteArray
 
 
-def concatenate(parts: list[DecodedFrames]) -> DecodedFrames:
-    """Frames of several recordings one after the other.
+@dataclass
+class MergeAccount:
+    """What merging found in one channel.
 
     Parameters
     ----------
-    parts : list of DecodedFrames
-        At least one.
+    frames, duplicates, conflicts, frozen : int
+        Frames accepted, held more than once with the same content, further contents under a counter that is taken, and
+        frames accepted although they repeat the counter of the one before, for the spacecraft's counter freezes [1].
+    corrected, corrected_symbols : int
+        Kept frames with corrected symbols, and those symbols [1].
+    held : list of IntArray
+        Intervals of the counter held, by epoch, each of shape (interval, 2) [1].
+    """
+
+    frames: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    frozen: int = 0
+    corrected: int = 0
+    corrected_symbols: int = 0
+    held: list[IntArray] = field(default_factory=list)
+
+
+def counter_steps(difference: IntArray, *, modulus: int) -> IntArray:
+    """Steps of a wrapping counter from differences of its raw values.
+
+    The shorter way round; an 8-bit counter is taken forward unless that is a few frames back, for a receiver loses two
+    hundred frames more often than frames come a hundred late.
+
+    Parameters
+    ----------
+    difference : IntArray
+        Differences of raw values, shape (n,) [1].
+    modulus : int
+        Where the counter wraps [1].
 
     Returns
     -------
-    DecodedFrames
-        All of them.
+    IntArray
+        Steps, shape (n,) [1].
     """
-    columns = zip(*(part.headers for part in parts), strict=True)
-    return DecodedFrames(
-        frames=np.concatenate([part.frames for part in parts]),
-        headers=transfer_frame.FrameHeaders(*(np.concatenate(column) for column in columns)),
-        corrected=np.concatenate([part.corrected for part in parts]),
-        station=np.concatenate([part.station for part in parts]),
+    back = REORDERED if modulus <= SMALL_MODULUS else modulus // 2
+    return (difference + back) % modulus - back
+
+
+def fingerprints(frames: ByteArray) -> npt.NDArray[np.uint64]:
+    """64-bit fingerprint of each frame.
+
+    Parameters
+    ----------
+    frames : ByteArray
+        Frames, shape (frame, octet) [1].
+
+    Returns
+    -------
+    ndarray of uint64
+        Fingerprints, shape (frame,) [1].
+    """
+    rows = np.ascontiguousarray(frames)
+    count, length = rows.shape
+    whole = length // 8 * 8
+    prints = np.zeros(count, dtype=np.uint64)
+    words = rows[:, :whole].copy().view("<u8") if whole != length else rows.view("<u8")
+    _kernels.fingerprints(words.reshape(count, whole // 8), rows[:, whole:], prints)
+    return prints
+
+
+def merged(segments: list[Segment], *, account: MergeAccount, idle: bool = False) -> Iterator[Block]:
+    """Merge the segments of one channel.
+
+    Parameters
+    ----------
+    segments : list of Segment
+        Segments of all recordings; the result does not depend on the order of the recordings.
+    account : MergeAccount
+        Filled as the blocks are read.
+    idle : bool
+        Whether the channel is idle: its frames are only counted, and the n-th under a counter is not the first again.
+
+    Yields
+    ------
+    Block
+        Frames in order; the first frame of an epoch continues nothing.
+    """
+    for members in epochs(segments):
+        account.held.append(np.zeros((0, 2), dtype=np.int64))
+        last: int | None = None
+        freezes = np.array([_freezes(member.segment) for member in members])
+        for rows in _blocks(members):
+            if idle:
+                _count_idle(rows, account)
+                continue
+            block = _block(members, rows, last, freezes, account)
+            last = int(block.counter[-1])
+            yield block
+
+
+def epochs(segments: list[Segment]) -> list[list[Member]]:
+    """Segments whose counters belong together, in the order in which the counter was reset.
+
+    Parameters
+    ----------
+    segments : list of Segment
+        Segments of one channel.
+
+    Returns
+    -------
+    list of list of Member
+        Epochs; their counters begin with the raw value of their first frame.
+    """
+    found: list[list[Member]] = []
+    ranked = sorted(
+        segments, key=lambda s: (-len(s.entries), int(s.entries["counter"][0]), int(s.entries["fingerprint"][0]))
     )
+    for segment in ranked:
+        _place(segment, found)
+    return sorted((_from_first(members) for members in found), key=_rank)
 
 
-def channels(decoded: DecodedFrames, *, link: spacelink.Link) -> list[Channel]:
-    """Merge the recordings channel by channel.
-
-    Parameters
-    ----------
-    decoded : DecodedFrames
-        Frames of all recordings, each recording in its order of arrival.
-    link : Link
-        The link.
-
-    Returns
-    -------
-    list of Channel
-        Channels by spacecraft and number; the result does not depend on the order of the recordings.
-    """
-    identity = decoded.headers.scid << 6 | decoded.headers.vcid
-    return [
-        _channel(decoded, np.flatnonzero(identity == key), idle=link.role(int(key) & 0x3F) == "idle")
-        for key in np.unique(identity)
+def _place(segment: Segment, found: list[list[Member]]) -> None:
+    """Add a segment to the epochs it shares frames with, else to the nearest that does not contradict it."""
+    shared = [(members, offset) for members in found if (offset := _shared_offset(segment, members)) is not None]
+    if shared:
+        home, offset = shared[0]
+        home.append(Member(segment, offset))
+        for members, other in shared[1:]:
+            home += [Member(member.segment, member.offset + offset - other) for member in members]
+            found[:] = [kept for kept in found if kept is not members]
+        return
+    candidates = [
+        (_distance(segment, offset, members), number, offset)
+        for number, members in enumerate(found)
+        if (offset := _aligned_offset(segment, members)) is not None and not _contradicts(segment, offset, members)
     ]
+    if candidates:
+        _, number, offset = min(candidates)
+        found[number].append(Member(segment, offset))
+    else:
+        found.append([Member(segment, 0)])
 
 
-def _channel(decoded: DecodedFrames, rows: IntArray, *, idle: bool) -> Channel:
-    counter = _unwrapped(decoded, rows)
-    station, corrected = decoded.station[rows], decoded.corrected[rows]
-    # some spacecraft freeze the counter of idle frames: the n-th of a station can only repeat the n-th of another
-    occurrence = _occurrence(counter, station) if idle else np.zeros_like(counter)
-    order = np.lexsort((station, corrected, occurrence, counter))
-    rows, counter, occurrence = rows[order], counter[order], occurrence[order]
-    opens = np.r_[True, (np.diff(counter) != 0) | (np.diff(occurrence) != 0)]
-    kept, group = rows[opens], np.cumsum(opens) - 1
-    differs = np.any(decoded.frames[rows] != decoded.frames[kept[group]], axis=1)
-    conflicts = 0
-    for number in np.unique(group[differs]):
-        contents = _distinct(decoded, rows[group == number])
-        kept[number] = contents[0]
-        conflicts += len(contents) - 1
-    return Channel(
-        scid=int(decoded.headers.scid[rows[0]]),
-        vcid=int(decoded.headers.vcid[rows[0]]),
-        rows=kept,
-        counter=counter[opens],
-        duplicates=rows.size - kept.size - conflicts,
-        conflicts=conflicts,
+def _shared_offset(segment: Segment, members: list[Member]) -> int | None:
+    """What must be added to the segment's counter where it holds frames an epoch holds too, by majority."""
+    prints, counters = _sampled(segment)
+    for member in members:
+        theirs, their_counters = _sampled(member.segment)
+        _, mine, other = np.intersect1d(prints, theirs, assume_unique=True, return_indices=True)
+        if mine.size:
+            offsets, votes = np.unique(their_counters[other] + member.offset - counters[mine], return_counts=True)
+            return int(offsets[np.argmax(votes)])
+    return None
+
+
+def _sampled(segment: Segment) -> tuple[npt.NDArray[np.uint64], IntArray]:
+    """Fingerprints that occur once, thinned out by their own value so that two segments choose the same ones."""
+    prints = np.asarray(segment.entries["fingerprint"])
+    counters = np.asarray(segment.entries["counter"])
+    thinning = max(int(np.ceil(np.log2(max(prints.size, 1) / SAMPLE))), 0)
+    # the thinner of two samples is a subset of the other only where they share the mask: go by powers of 16
+    mask = np.uint64((1 << (4 * -(-thinning // 4))) - 1)
+    chosen = (prints & mask) == 0
+    unique, first, count = np.unique(prints[chosen], return_index=True, return_counts=True)
+    return unique[count == 1], counters[chosen][first[count == 1]]
+
+
+def _range(segment: Segment) -> tuple[int, int]:
+    counter = segment.entries["counter"]
+    return int(counter.min()), int(counter.max())
+
+
+def _aligned_offset(segment: Segment, members: list[Member]) -> int | None:
+    """Multiple of the modulus that brings a segment nearest to an epoch it shares no frame with.
+
+    An 8-bit counter says too little for that, unless the segment goes on just where another ends.
+    """
+    low, high = _range(segment)
+    modulus = segment.modulus
+    for member in members:
+        their_low, their_high = (bound + member.offset for bound in _range(member.segment))
+        if modulus > SMALL_MODULUS:
+            return round((their_low + their_high - low - high) / 2 / modulus) * modulus
+        if (low - their_high - 1) % modulus == 0:
+            return their_high + 1 - low
+        if (their_low - high - 1) % modulus == 0:
+            return their_low - high - 1
+    return None
+
+
+def _distance(segment: Segment, offset: int, members: list[Member]) -> int:
+    """Counters between a segment and the nearest of an epoch, 0 where they overlap."""
+    low, high = (bound + offset for bound in _range(segment))
+    spans = [
+        (bound[0] + member.offset, bound[1] + member.offset) for member in members for bound in [_range(member.segment)]
+    ]
+    return min(max(low - their_high, their_low - high, 0) for their_low, their_high in spans)
+
+
+def _contradicts(segment: Segment, offset: int, members: list[Member]) -> bool:
+    """Tell whether a reset lies between segment and epoch, or clean frames mostly differ under the same counter."""
+    for member in members:
+        other = member.segment
+        if other.recording == segment.recording and other.partition != segment.partition:
+            return True
+        thin = segment.entries[:: max(len(segment.entries) // SAMPLE, 1)]
+        _, here, there = np.intersect1d(
+            thin["counter"] + offset, other.entries["counter"] + member.offset, return_indices=True
+        )
+        mine, theirs = thin[here], other.entries[there]
+        # what was corrected may have been corrected wrongly: only clean frames tell
+        clean = (mine["corrected"] == 0) & (theirs["corrected"] == 0)
+        differ = int(np.sum((mine["fingerprint"] != theirs["fingerprint"]) & clean))
+        if differ >= CONTRADICTIONS and 2 * differ > np.sum(clean):
+            return True
+    return False
+
+
+def _from_first(members: list[Member]) -> list[Member]:
+    """Offsets such that the epoch's counter begins with a raw value."""
+    modulus = max(member.segment.modulus for member in members)
+    lowest = min(_range(member.segment)[0] + member.offset for member in members)
+    shift = lowest % modulus - lowest
+    return [Member(member.segment, member.offset + shift) for member in members]
+
+
+def _rank(members: list[Member]) -> tuple[int, int, int]:
+    """Epochs follow one another as resets do in the recordings that saw them."""
+    partition = max(member.segment.partition for member in members)
+    first = min(_range(member.segment)[0] + member.offset for member in members)
+    return partition, first, min(int(member.segment.entries["fingerprint"][0]) for member in members)
+
+
+class _Rows(NamedTuple):
+    """Frames of a block before they are ordered: counter, fingerprint, corrected symbols, member, row of the member."""
+
+    counter: IntArray
+    fingerprint: npt.NDArray[np.uint64]
+    corrected: IntArray
+    member: IntArray
+    row: IntArray
+
+    def taken(self, order: IntArray) -> "_Rows":
+        """Rows in another order, or some of them."""
+        return _Rows(
+            self.counter[order], self.fingerprint[order], self.corrected[order], self.member[order], self.row[order]
+        )
+
+
+def _blocks(members: list[Member]) -> Iterator[_Rows]:
+    """Rows of all members in stretches of the counter, none of which divides the frames of one counter."""
+    orders = [_order(member.segment) for member in members]
+    counters = [
+        (member.segment.entries["counter"] if order is None else member.segment.entries["counter"][order])
+        for member, order in zip(members, orders, strict=True)
+    ]
+    cursor = [0] * len(members)
+    while any(at < counter.size for at, counter in zip(cursor, counters, strict=True)):
+        limit = min(
+            int(counter[min(at + BLOCK, counter.size) - 1]) + member.offset
+            for at, counter, member in zip(cursor, counters, members, strict=True)
+            if at < counter.size
+        )
+        parts = []
+        for number, (member, order) in enumerate(zip(members, orders, strict=True)):
+            end = int(np.searchsorted(counters[number], limit - member.offset, side="right"))
+            rows = np.arange(cursor[number], end) if order is None else order[cursor[number] : end]
+            parts.append(_rows(member, number, rows))
+            cursor[number] = max(end, cursor[number])
+        yield _Rows(
+            counter=np.concatenate([part.counter for part in parts]),
+            fingerprint=np.concatenate([part.fingerprint for part in parts]),
+            corrected=np.concatenate([part.corrected for part in parts]),
+            member=np.concatenate([part.member for part in parts]),
+            row=np.concatenate([part.row for part in parts]),
+        )
+
+
+def _order(segment: Segment) -> IntArray | None:
+    """Order of the rows by counter where they did not arrive in it."""
+    counter = segment.entries["counter"]
+    if np.all(counter[1:] >= counter[:-1]):
+        return None
+    return np.argsort(counter, kind="stable")
+
+
+def _rows(member: Member, number: int, rows: IntArray) -> _Rows:
+    contiguous = rows.size > 0 and rows[-1] - rows[0] == rows.size - 1 and rows[0] <= rows[-1]
+    index = member.segment.entries[rows[0] : rows[-1] + 1] if contiguous else member.segment.entries[rows]
+    return _Rows(
+        counter=index["counter"] + member.offset,
+        fingerprint=np.array(index["fingerprint"]),
+        corrected=index["corrected"].astype(np.int64),
+        member=np.full(rows.size, number),
+        row=rows,
     )
 
 
-def _distinct(decoded: DecodedFrames, rows: IntArray) -> list[int]:
-    """One row per content, the preferred first: least corrected, then smallest, whatever station it is from."""
-    ranked = sorted((int(decoded.corrected[row]), decoded.frames[row].tobytes(), row) for row in rows.tolist())
-    seen: dict[bytes, int] = {}
-    for _, content, row in ranked:
-        seen.setdefault(content, row)
-    return list(seen.values())
+def _count_idle(rows: _Rows, account: MergeAccount) -> None:
+    """Idle frames of a frozen counter are no duplicates of one another; those of another station may be."""
+    pairs, times = np.unique(np.stack((rows.counter, rows.member)), axis=1, return_counts=True)
+    counter, where = np.unique(pairs[0], return_inverse=True)
+    kept = np.zeros(counter.size, dtype=np.int64)
+    np.maximum.at(kept, where, times)
+    account.frames += int(kept.sum())
+    account.duplicates += rows.counter.size - int(kept.sum())
+    best = rows.taken(np.lexsort((rows.corrected, rows.counter)))
+    first = best.corrected[np.flatnonzero(np.diff(best.counter, prepend=best.counter[0] - 1))]
+    account.corrected += int(np.count_nonzero(first))
+    account.corrected_symbols += int(first.sum())
+    account.held[-1] = completeness.union(account.held[-1], completeness.intervals_from_counters(counter))
 
 
-def _unwrapped(decoded: DecodedFrames, rows: IntArray) -> IntArray:
-    """Counter of the rows, continued across wraps, the stations aligned to one another."""
-    raw, station = decoded.headers.counter[rows], decoded.station[rows]
-    modulus = int(decoded.headers.modulus[rows].max())
-    counter = np.zeros_like(raw)
-    start = int(raw[0])
-    for number in np.unique(station):
-        of_station = station == number
-        counter[of_station] = transfer_frame.unwrap(raw[of_station], modulus=modulus, start=start)
-    lowest = int(counter.min())
-    return counter - lowest + lowest % modulus
+def _block(members: list[Member], rows: _Rows, last: int | None, freezes: BoolArray, account: MergeAccount) -> Block:
+    ordered = rows.taken(np.argsort(rows.counter, kind="stable"))
+    kept, conflicting = _chosen(ordered, account, freezes)
+    chosen = ordered.taken(kept)
+    step = np.diff(chosen.counter, prepend=chosen.counter[0] if last is None else last)
+    continues = (step == 1) | (step == 0)
+    if last is None:
+        continues[0] = False
+    account.frames += kept.size
+    account.frozen += int(np.sum(step[1:] == 0))
+    account.corrected += int(np.count_nonzero(chosen.corrected))
+    account.corrected_symbols += int(chosen.corrected.sum())
+    account.held[-1] = completeness.union(account.held[-1], completeness.intervals_from_counters(chosen.counter))
+    return Block(
+        frames=_gathered(members, chosen),
+        counter=chosen.counter,
+        continues=continues,
+        corrected=chosen.corrected,
+        conflicting=_gathered(members, ordered.taken(conflicting)),
+    )
 
 
-def _occurrence(counter: IntArray, station: IntArray) -> IntArray:
-    """How often the station showed the same counter before."""
-    order = np.lexsort((counter, station))
-    opens = np.r_[True, (np.diff(counter[order]) != 0) | (np.diff(station[order]) != 0)]
-    place = np.arange(counter.size)
-    occurrence = np.zeros_like(counter)
-    occurrence[order] = place - np.maximum.accumulate(np.where(opens, place, 0))
-    return occurrence
+def _freezes(segment: Segment) -> bool:
+    """Tell whether the spacecraft repeats its counter: its frames then repeat themselves, nobody sent them twice."""
+    repeats = int(np.count_nonzero(np.diff(segment.entries["counter"]) == 0))
+    return repeats >= FREEZE and FREEZE * repeats >= len(segment.entries)
+
+
+def _chosen(rows: _Rows, account: MergeAccount, freezes: BoolArray) -> tuple[IntArray, IntArray]:
+    """Rows to keep, in order, and those in conflict with them; the rows are ordered by counter."""
+    opens = np.flatnonzero(np.diff(rows.counter, prepend=rows.counter[0] - 1))
+    size = np.diff(opens, append=rows.counter.size)
+    if opens.size == rows.counter.size:
+        return opens, opens[:0]
+    group = np.repeat(np.arange(opens.size), size)
+    plain = np.ones(opens.size, dtype=np.bool_)
+    plain[group[rows.fingerprint != rows.fingerprint[opens[group]]]] = False
+    least = np.lexsort((rows.corrected, group))[opens]  # of identical frames the least corrected
+    keep = [least[plain]]
+    repeated = _repeated(rows, group, freezes)[plain] if freezes.any() else np.zeros(1, dtype=np.int64)
+    account.frames += int(repeated.sum())
+    account.frozen += int(repeated.sum())
+    account.duplicates += int(np.sum(size[plain] - 1)) - int(repeated.sum())
+    conflicting: list[int] = []
+    for number in np.flatnonzero(~plain).tolist():
+        some, others, repeats = _contents(rows, np.arange(opens[number], opens[number] + size[number]))
+        keep.append(np.array(some))
+        conflicting += others
+        account.duplicates += repeats
+        account.conflicts += len(others)
+    kept = np.concatenate(keep)
+    return kept[np.argsort(rows.counter[kept], kind="stable")], np.array(conflicting, dtype=np.int64)
+
+
+def _repeated(rows: _Rows, group: IntArray, freezes: BoolArray) -> IntArray:
+    """Frames of each group beyond the first that one recording of a freezing counter holds."""
+    times = np.zeros((int(group[-1]) + 1, freezes.size), dtype=np.int64)
+    np.add.at(times, (group, rows.member), 1)
+    repeats: IntArray = np.maximum(times * freezes - 1, 0).max(axis=1)
+    return repeats
+
+
+def _contents(rows: _Rows, group: IntArray) -> tuple[list[int], list[int], int]:
+    """Frames that differ under one counter: those to keep, those in conflict, and the number of repeats.
+
+    A recording that shows several contents under one counter comes from a spacecraft whose counter is frozen: all are
+    kept, in its order. Otherwise recordings contradict each other: the least corrected is kept.
+    """
+    best: dict[int, int] = {}
+    seen: dict[int, dict[int, None]] = {}
+    for row in group.tolist():
+        content = int(rows.fingerprint[row])
+        if content not in best or rows.corrected[row] < rows.corrected[best[content]]:
+            best[content] = row
+        seen.setdefault(int(rows.member[row]), {})[content] = None
+    repeats = group.size - len(best)
+    longest = max((list(contents) for contents in seen.values()), key=lambda contents: (len(contents), contents))
+    if len(longest) > 1:
+        rest = sorted(set(best) - set(longest))
+        return [best[content] for content in [*longest, *rest]], [], repeats
+    ranked = sorted(best, key=lambda content: (int(rows.corrected[best[content]]), content))
+    return [best[ranked[0]]], [best[content] for content in ranked[1:]], repeats
+
+
+def _gathered(members: list[Member], rows: _Rows) -> ByteArray:
+    """Frames of the rows; those of one recording in order are copied in one piece."""
+    length = members[0].segment.frames.shape[1]
+    frames = np.empty((rows.row.size, length), dtype=np.uint8)
+    for number in np.unique(rows.member).tolist():
+        at = np.flatnonzero(rows.member == number)
+        wanted = rows.row[at]
+        source = members[number].segment.frames
+        if at.size == rows.row.size and wanted[-1] - wanted[0] == wanted.size - 1 and np.all(np.diff(wanted) == 1):
+            return np.array(source[wanted[0] : wanted[-1] + 1])
+        frames[at] = source[wanted]
+    return frames

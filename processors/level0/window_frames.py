@@ -1,0 +1,260 @@
+"""Frames of one recording by the windows of on-board time whose packets they carry."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.arrays import ByteArray, FloatArray, IntArray
+from processors.ccsds import link as spacelink
+from processors.ccsds import space_packet
+from processors.level0 import data_window, downlink, frame_merge, frame_store
+
+Records = np.ndarray[tuple[int], np.dtype[np.void]]
+
+
+class WindowFrames(NamedTuple):
+    """Frames of one channel of one recording that a window needs.
+
+    scid, vcid : the channel [1];
+    window : number of the window, None where packets carry no time [1];
+    path : file of the frames, a NumPy array of `record_type`;
+    frames : their number [1].
+    """
+
+    scid: int
+    vcid: int
+    window: int | None
+    path: Path
+    frames: int
+
+
+class ChannelTimes(NamedTuple):
+    """On-board time of a channel in one recording: first and last, NaN where packets carry none [s]."""
+
+    first: float
+    last: float
+
+
+def record_type(frame_length: int) -> np.dtype[np.void]:
+    """Layout of a file of frames: corrected symbols and octets of each.
+
+    Parameters
+    ----------
+    frame_length : int
+        Octets of a transfer frame [1].
+
+    Returns
+    -------
+    dtype
+        The layout.
+    """
+    return np.dtype([("corrected", "<u2"), ("frame", "u1", (frame_length,))])
+
+
+def by_window(
+    name: frame_store.ChannelName, segments: list[frame_merge.Segment], *, link: spacelink.Link, folder: Path
+) -> tuple[list[WindowFrames], ChannelTimes]:
+    """Write the frames of a channel to one file for each window.
+
+    A frame belongs to every window that reads a packet in it; one in which nothing tells the time, to those of its
+    neighbours.
+
+    Parameters
+    ----------
+    name : ChannelName
+        The channel.
+    segments : list of Segment
+        Its frames in the recording.
+    link : Link
+        The link.
+    folder : Path
+        Where the files go.
+
+    Returns
+    -------
+    tuple of list of WindowFrames and ChannelTimes
+        The files by window, and the times found.
+    """
+    pairs, total, times = _pairs(segments, link)
+    if pairs.size == 0:
+        windows: dict[int | None, IntArray] = {None: np.arange(total)}
+    else:
+        filled = _filled(pairs, total)
+        windows = {int(number): filled[filled[:, 1] == number, 0] for number in np.unique(filled[:, 1])}
+    layout = record_type(link.layout.length)
+    files = [
+        WindowFrames(name.scid, name.vcid, number, folder / f"{name.scid}-{name.vcid}-{number}.npy", rows.size)
+        for number, rows in windows.items()
+    ]
+    targets = [
+        (np.lib.format.open_memmap(file.path, mode="w+", dtype=layout, shape=(rows.size,)), rows)
+        for file, rows in zip(files, windows.values(), strict=True)
+    ]
+    at = 0
+    for block in frame_merge.merged(segments, account=frame_merge.MergeAccount()):
+        for target, rows in targets:
+            first, end = np.searchsorted(rows, [at, at + len(block.frames)])
+            target["corrected"][first:end] = np.minimum(block.corrected, 0xFFFF)[rows[first:end] - at]
+            target["frame"][first:end] = block.frames[rows[first:end] - at]
+        at += len(block.frames)
+    for target, _ in targets:
+        target.flush()
+    return files, times
+
+
+def _pairs(segments: list[frame_merge.Segment], link: spacelink.Link) -> tuple[IntArray, int, ChannelTimes]:
+    """Rows (frame, window) of all packets, the number of frames, and the times found."""
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    reader = space_packet.PacketReader()
+    first = last = np.nan
+    at = 0
+    for block in frame_merge.merged(segments, account=frame_merge.MergeAccount()):
+        open_octets = reader.open_octets
+        for run in downlink.read_block(block, reader, link):
+            packets = run.found.packets
+            zone = (packets.octets.size - open_octets) // run.frames
+            if link.packet_check == "crc16":
+                packets = packets.selected(space_packet.checked(packets))
+            time = data_window.packet_time(packets, code=link.packet_time)
+            if np.isfinite(time).any():
+                first, last = np.nanmin([first, np.nanmin(time)]), np.nanmax([last, np.nanmax(time)])
+            begin = packets.start - open_octets
+            span = np.stack((begin, begin + packets.length - 1), axis=1) // zone + at + run.first
+            found.append(_spread(span, data_window.continued(time)))
+            open_octets = reader.open_octets
+        at += len(block.frames)
+    return np.concatenate(found), at, ChannelTimes(float(first), float(last))
+
+
+def _spread(span: IntArray, time: FloatArray) -> IntArray:
+    """Rows (frame, window), each once, from the first and last frame and the time of packets."""
+    known = np.isfinite(time)
+    span, windows = np.maximum(span[known], 0), data_window.numbers(time[known])
+    count = span[:, 1] - span[:, 0] + 1
+    frame = np.repeat(span[:, 0] - np.cumsum(count) + count, count) + np.arange(count.sum())
+    both = [np.stack((frame, np.repeat(windows[:, side], count)), axis=1) for side in (0, 1)]
+    return np.unique(np.concatenate(both), axis=0) if frame.size else np.zeros((0, 2), dtype=np.int64)
+
+
+def _filled(pairs: IntArray, total: int) -> IntArray:
+    """Pairs of all frames: those without a window take those of the frames before and after.
+
+    What comes before the first time known may still end a packet of an earlier window.
+    """
+    pairs = np.unique(pairs, axis=0)
+    frames, begin, count = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    lacking = np.setdiff1d(np.arange(total), frames, assume_unique=True)
+    place = np.searchsorted(frames, lacking)
+    before, after = np.maximum(place - 1, 0), np.minimum(place, frames.size - 1)
+    rows = [pairs]
+    for neighbor in (before, after):
+        repeated = np.repeat(lacking, count[neighbor])
+        offset = np.arange(repeated.size) - np.repeat(np.cumsum(count[neighbor]) - count[neighbor], count[neighbor])
+        rows.append(np.stack((repeated, pairs[np.repeat(begin[neighbor], count[neighbor]) + offset, 1]), axis=1))
+    leading = lacking[lacking < frames[0]]
+    rows.append(np.stack((leading, np.full(leading.size, pairs[begin[0], 1] - 1)), axis=1))
+    return np.unique(np.concatenate(rows), axis=0)
+
+
+class WindowPackets(NamedTuple):
+    """Packets of one channel that a window reads, in order.
+
+    packets : the packets;
+    time : on-board time, that of the packet before where one carries none, shape (packet,) [s];
+    breaks : interruptions met before each, shape (packet,) [1];
+    zones : octets of packet zones read, in packets and in none;
+    check_failed : packets that failed their packet error control [1].
+    """
+
+    packets: space_packet.PacketTable
+    time: FloatArray
+    breaks: IntArray
+    zones: dict[str, int]
+    check_failed: int
+
+
+def packets_of_window(
+    recordings: list[Records], *, window: data_window.Window | None, link: spacelink.Link, folder: Path
+) -> WindowPackets:
+    """Merge what several recordings hold of one channel and cut it into packets.
+
+    Parameters
+    ----------
+    recordings : list of structured ndarray
+        Frames of each recording as `by_window` wrote them.
+    window : Window or None
+        The window: packets outside it and its margins are left out. None keeps all.
+    link : Link
+        The link.
+    folder : Path
+        Where the frames are kept meanwhile.
+
+    Returns
+    -------
+    WindowPackets
+        Packets in order.
+    """
+    merge, reader = frame_merge.MergeAccount(), space_packet.PacketReader()
+    parts: list[WindowPackets] = []
+    suspect = False
+    for block in frame_merge.merged(_stored(recordings, link, folder), account=merge):
+        runs = [] if suspect else list(downlink.read_block(block, reader, link))
+        suspect = suspect or (not parts and downlink.holds_no_packets(reader.account, len(block.frames)))
+        parts += [] if suspect else [_kept(run.found, window, link) for run in runs]
+    reader.finish()
+    return _joined(parts, reader.account)
+
+
+def _stored(recordings: list[Records], link: spacelink.Link, folder: Path) -> list[frame_merge.Segment]:
+    store = frame_store.FrameStore(folder, frame_length=link.layout.length)
+    for number, records in enumerate(recordings):
+        for first in range(0, len(records), frame_merge.BLOCK):
+            part = records[first : first + frame_merge.BLOCK]
+            downlink.store_frames(store, part["frame"], part["corrected"].astype(np.int64), number, link)
+    return [segment for name in store.channels() for segment in store.segments(name)]
+
+
+def _kept(found: space_packet.Reassembly, window: data_window.Window | None, link: spacelink.Link) -> WindowPackets:
+    packets, breaks, failed = found.packets, found.breaks, 0
+    if link.packet_check == "crc16":
+        passed = space_packet.checked(packets)
+        failed = int(np.sum(~passed))
+        packets = packets.selected(passed)
+        # a packet that fails its check is an interruption to those that follow
+        breaks = (breaks + np.cumsum(~passed))[passed]
+    time = data_window.continued(data_window.packet_time(packets, code=link.packet_time))
+    keep = packets.apid != space_packet.IDLE_APID
+    if window is not None:
+        keep &= (time >= window.start - data_window.MARGIN) & (time < window.stop + data_window.MARGIN)
+    return WindowPackets(packets.selected(keep), time[keep], breaks[keep], {}, failed)
+
+
+def _joined(parts: list[WindowPackets], reader: space_packet.ReaderAccount) -> WindowPackets:
+    octets = b"".join(part.packets.content() for part in parts)
+    length = np.concatenate([np.zeros(0, dtype=np.int64), *(part.packets.length for part in parts)])
+    return WindowPackets(
+        packets=space_packet.table(np.frombuffer(octets, dtype=np.uint8), length),
+        time=np.concatenate([np.zeros(0), *(part.time for part in parts)]),
+        breaks=np.concatenate([np.zeros(0, dtype=np.int64), *(part.breaks for part in parts)]),
+        zones={"in": reader.octets, "packets": reader.packet_octets, "dropped": reader.dropped_octets},
+        check_failed=sum(part.check_failed for part in parts),
+    )
+
+
+def stretches_of(octets: Iterator[bytes]) -> Iterator[ByteArray]:
+    """Octets read from somewhere as the stretches a decode takes.
+
+    Parameters
+    ----------
+    octets : iterator of bytes
+        The octets, in pieces.
+
+    Yields
+    ------
+    ByteArray
+        The pieces, shape (octet,) [1].
+    """
+    for piece in octets:
+        yield np.frombuffer(piece, dtype=np.uint8)
