@@ -1,6 +1,5 @@
 """What a demonstration run found, made and proved; for people as a table, for programs as a mapping."""
 
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,15 +108,13 @@ def _words(trouble: dict[str, str]) -> str:
 def counts(workspace: Workspace) -> dict[str, int]:
     """How much of everything the ledger and the catalogue hold."""
     held = workspace.ledger.granule_counts()
-    account: dict[str, int] = defaultdict(int)
-    for granule in workspace.ledger.granules(["completeness"]):
-        for name in ("frames", "missing_frames", "packets"):
-            account[name] += int(granule.attributes[name])
+    received = [outcome.report for outcome in workspace.ledger.latest_outcomes("decode_recordings").values()]
+    packets = [granule.attributes["packets"] for granule in workspace.ledger.granules(["completeness"])]
     return {
-        "passes": held.get("completeness", 0),
-        "frames": account["frames"],
-        "frames missing": account["missing_frames"],
-        "packets": account["packets"],
+        "recordings": sum("frames" in report for report in received),
+        "frames": sum(report.get("frames", 0) for report in received),
+        "frames missing": sum(report.get("missing_frames", 0) for report in received),
+        "packets": sum(packets),
         "occultations": held.get("level1b", 0),
         "profiles": held.get("profile", 0),
         "scenes": held.get("scene", 0),

@@ -1,42 +1,77 @@
-"""Stage of the downlink: a recording to packets, its completeness account and level-0 records."""
+"""Stages of the downlink: recordings to frames, frames of all recordings to the packets of each virtual channel.
 
-import json
+Whatever pieces, copies and stations a pass comes in, frames are gathered by half hours of on-board time before a packet
+is read from them; so the products depend on what was received, not on how.
+"""
+
+import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import xarray as xr
+import numpy as np
 
-from infra import archive, granule_format
+from infra import archive, completeness_ledger
+from infra import ledger as facts
 from infra.stages import links
-from infra.stages.execution import Unit, UnitResult
+from infra.stages.execution import NotApplicableError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
+from processors.arrays import ByteArray
 from processors.ccsds import link as spacelink
-from processors.level0 import downlink, imager, layouts, navigation, occultation
+from processors.ccsds import space_packet
+from processors.level0 import data_window, downlink, frame_decoder, frame_store, window_frames
 
-OWN_LINK = "terralimb"
-FIRST_SPACECRAFT = 76
+MEDIA_TYPE = "application/x-npy"
+PACKET_RECORD = np.dtype([("length", "<u4"), ("breaks", "<u4")])
 
 
-def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
-    """Decode one landed recording; what our own instruments sent becomes level-0 records too.
+def decode_recording(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Decode one landed recording to frames by virtual channel and window, and enter it into the completeness ledger.
 
-    The pass is known by its content: the same recording under another key gives the same granules.
+    A recording is known by its content: the same under another key gives the same granules.
     """
     (landed,) = unit.granules
-    name = _link_name(landed.key)
-    body = workspace.read(landed)
-    decoded = downlink.decode([body], link=spacelink.link_from_mapping(links.definition(name)))
-    _require_frames(decoded.completeness, name)
-    group = archive.identity("pass", name, archive.short(landed.sha256))
-    granules = [_completeness(group, decoded.completeness), *_packets(group, decoded)]
-    troubles = _cut(decoded.completeness)
-    if name == OWN_LINK:
-        level0 = _Level0(group)
-        level0.add_all(decoded)
-        granules += level0.granules
-        troubles += level0.troubles
-    return UnitResult(tuple(granules), report=_report(decoded.completeness), partial="; ".join(troubles) or None)
+    station, name = _station_and_link(landed.key)
+    link = spacelink.link_from_mapping(links.definition(name))
+    recording = archive.short(landed.sha256)
+    if link.stream == "packets":
+        made, account = _decoded_packets(workspace, landed, link, recording)
+        held: dict[str, Any] = {}
+        times = window_frames.ChannelTimes(np.nan, np.nan)
+    else:
+        made, account, held, times = _decoded_frames(workspace, landed, link, recording)
+        _require_frames(account, name)
+    workspace.completeness.record_reception(
+        completeness_ledger.Reception(
+            recording=landed.sha256,
+            key=landed.key,
+            link=name,
+            station=station,
+            size=landed.size,
+            account=account,
+            held=held,
+            first_time=_known(times.first),
+            last_time=_known(times.last),
+        )
+    )
+    return UnitResult(tuple(made), report=_report(account), partial="; ".join(_cut(account)) or None)
+
+
+def _known(time: float) -> float | None:
+    return float(time) if np.isfinite(time) else None
+
+
+def _station_and_link(key: str) -> tuple[str, str]:
+    parts = archive.landing_parts(key)
+    if len(parts) != 2 or parts[1] not in links.names():
+        raise quality.BadInputError(
+            "unknown_link",
+            f"{key} does not say its link: land it as downlink/<station>/<link>/<file>, "
+            f"link one of {', '.join(sorted(links.names()))}",
+        )
+    return parts[0], parts[1]
 
 
 def _require_frames(account: dict[str, Any], name: str) -> None:
@@ -55,87 +90,238 @@ def _cut(account: dict[str, Any]) -> list[str]:
     return [f"used as far as it goes: {named} are no whole frame (a recording cut in mid-frame, or noise around it)"]
 
 
-def _link_name(key: str) -> str:
-    parts = archive.landing_parts(key)
-    if len(parts) != 2 or parts[1] not in links.names():
-        raise quality.BadInputError(
-            "unknown_link",
-            f"{key} does not say its link: land it as downlink/<station>/<link>/<file>, "
-            f"link one of {', '.join(sorted(links.names()))}",
-        )
-    return parts[1]
-
-
 def _report(account: dict[str, Any]) -> dict[str, Any]:
-    channels, packets = account["virtual_channels"], account["packets"]
+    frames, channels = account["frames"], account["virtual_channels"]
     return {
-        "frames": account["frames"]["accepted"],
+        "frames": frames["accepted"],
         "missing_frames": sum(row["missing"] for row in channels),
-        "packets": sum(row["count"] for row in packets),
-        "missing_packets": sum(row["missing"] for row in packets),
-        "rejected_frames": sum(account["frames"][name] for name in ("uncorrectable", "check_failed", "invalid")),
-        "foreign_frames": account["frames"]["foreign"],
+        "packets": sum(row["count"] for row in account["packets"]),
+        "missing_packets": sum(row["missing"] for row in account["packets"]),
+        "rejected_frames": sum(frames[name] for name in ("uncorrectable", "check_failed", "invalid")),
+        "foreign_frames": frames["foreign"],
     }
 
 
-def _completeness(group: str, account: dict[str, Any]) -> NewGranule:
-    text = json.dumps(account, indent=2, sort_keys=True).encode()
-    return NewGranule("completeness", group, group, text, ".json", "application/json", _report(account))
+class _WindowedSink(downlink.DiscardingSink):
+    """Hands the frames of a decode on by window, and keeps what was rejected."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files: list[window_frames.WindowFrames] = []
+        self.rejected: dict[str, Path] = {}
+        self.fragments: list[frame_decoder.Fragments] = []
+        self._folder = folder
+        self._times: list[window_frames.ChannelTimes] = []
+
+    @property
+    def times(self) -> window_frames.ChannelTimes:
+        """First and last on-board time of the recording."""
+        known = [time for times in self._times for time in times if np.isfinite(time)]
+        return window_frames.ChannelTimes(min(known, default=np.nan), max(known, default=np.nan))
+
+    def add_rejected(self, fate: str, content: bytes) -> None:
+        """Keep what failed a check."""
+        path = self.rejected.setdefault(fate, self._folder / fate)
+        with path.open("ab") as file:
+            file.write(content)
+
+    def add_channel(self, name: frame_store.ChannelName, segments: list[Any], link: spacelink.Link) -> None:
+        """Write the frames of a channel by window."""
+        files, times = window_frames.by_window(name, segments, link=link, folder=self._folder)
+        self.files += files
+        self._times.append(times)
+
+    def add_fragments(self, fragments: frame_decoder.Fragments) -> None:
+        """Keep the pieces of frames at the ends of the recording."""
+        self.fragments.append(fragments)
 
 
-def _packets(group: str, decoded: downlink.Downlink) -> Iterator[NewGranule]:
-    for channel, packets in sorted(decoded.packets.items()):
-        identity = archive.identity(group, str(channel.scid), str(channel.vcid), str(channel.apid))
-        attributes = {"scid": channel.scid, "vcid": channel.vcid, "apid": channel.apid}
-        yield NewGranule("packets", identity, group, packets, ".bin", "application/octet-stream", attributes)
+def _decoded_frames(
+    workspace: Workspace, landed: facts.Granule, link: spacelink.Link, recording: str
+) -> tuple[list[NewGranule], dict[str, Any], dict[str, Any], window_frames.ChannelTimes]:
+    sink = _WindowedSink(workspace.scratch_folder("frames"))
+    stretches = window_frames.stretches_of(workspace.stretches(landed))
+    account = downlink.decode_into(
+        sink,
+        [downlink.Recording(landed.key, stretches)],
+        link=link,
+        folder=workspace.scratch_folder("store"),
+    )
+    made = [_frames_granule(file, link, recording) for file in sink.files]
+    made += [_rejected_granule(fate, path, recording) for fate, path in sorted(sink.rejected.items())]
+    if link.packet_time != "none" and sink.fragments and np.isfinite(sink.times.first):
+        made += list(_fragment_granules(sink.fragments[0], sink.times, link, recording))
+    held = {
+        f"{row['scid']}/{row['vcid']}/{epoch}": intervals
+        for row in account["counters"]
+        for epoch, intervals in enumerate(row["held"])
+    }
+    return made, account, held, sink.times
 
 
-class _Level0:
-    """Level-0 records of one pass, spacecraft by spacecraft; what one instrument's packets lack costs no other."""
-
-    def __init__(self, group: str) -> None:
-        self.granules: list[NewGranule] = []
-        self.troubles: list[str] = []
-        self._group = group
-
-    def add_all(self, decoded: downlink.Downlink) -> None:
-        for scid in sorted({channel.scid for channel in decoded.packets}):
-            streams: dict[int, bytes] = {}
-            for channel, packets in sorted(decoded.packets.items()):
-                if channel.scid == scid:
-                    streams[channel.apid] = streams.get(channel.apid, b"") + packets
-            for add in (self._add_navigation, self._add_events, self._add_strip):
-                try:
-                    add(scid, streams)
-                except quality.BadInputError as error:
-                    self.troubles.append(f"spacecraft {scid}: {error}")
-
-    def _add_navigation(self, scid: int, streams: dict[int, bytes]) -> None:
-        if layouts.GN_PVT in streams:
-            self._add("navigation", scid, "orbit", navigation.ephemeris_from_packets(streams[layouts.GN_PVT]))
-
-    def _add_events(self, scid: int, streams: dict[int, bytes]) -> None:
-        apids = (layouts.RO_CL_FORE, layouts.RO_CL_AFT, layouts.RO_EVT)
-        soundings = b"".join(streams.get(apid, b"") for apid in apids)
-        for event in occultation.events_from_packets(soundings) if soundings else ():
-            named = event.assign_attrs(receiver=receiver_name(scid))
-            self._add("level0_occultation", scid, f"event{event.attrs['event_id']}", named)
-
-    def _add_strip(self, scid: int, streams: dict[int, bytes]) -> None:
-        lines = {apid: streams[apid] for apid in layouts.IM_LINE if apid in streams}
-        if lines:
-            strip = imager.strip_from_packets(lines, streams.get(layouts.IM_ANC, b""))
-            self._add("level0_strip", scid, "strip", strip)
-
-    def _add(self, kind: str, scid: int, name: str, dataset: xr.Dataset) -> None:
-        identity = archive.identity(self._group, str(scid), name)
-        body = granule_format.encode(dataset)
-        attributes = {"scid": scid}
-        self.granules.append(
-            NewGranule(kind, identity, self._group, body, ".nc", granule_format.MEDIA_TYPE, attributes)
-        )
+def _frames_granule(file: window_frames.WindowFrames, link: spacelink.Link, recording: str) -> NewGranule:
+    window = _window_name(file.window, recording)
+    group = archive.identity(link.name, str(file.scid), str(file.vcid), window)
+    attributes = {"link": link.name, "scid": file.scid, "vcid": file.vcid, "window": window, "frames": file.frames}
+    return NewGranule("frames", archive.identity(group, recording), group, file.path, ".npy", MEDIA_TYPE, attributes)
 
 
-def receiver_name(scid: int) -> str:
-    """Name of one of our spacecraft: identifier 76 is TL01, 77 is TL02 and so on."""
-    return f"TL{scid - FIRST_SPACECRAFT + 1:02d}"
+def _window_name(number: int | None, recording: str) -> str:
+    return f"pass-{recording}" if number is None else data_window.window_of(number).name
+
+
+def _rejected_granule(fate: str, path: Path, recording: str) -> NewGranule:
+    """Frames that failed a check are kept as they came: nobody reads them but a person who wonders why."""
+    identity = archive.identity("rejected", recording, fate)
+    return NewGranule("rejected_frames", identity, identity, path, ".bin", "application/octet-stream", {"fate": fate})
+
+
+def _fragment_granules(
+    fragments: frame_decoder.Fragments, times: window_frames.ChannelTimes, link: spacelink.Link, recording: str
+) -> Iterator[NewGranule]:
+    """Pieces of a frame, where the other piece may come with another recording of about the same on-board time."""
+    ends = {
+        "head": (fragments.head, {"bits": fragments.head_bits}, times.first),
+        "tail": (fragments.tail, {"bit": fragments.tail_bit}, times.last),
+    }
+    for end, (octets, bits, time) in ends.items():
+        for number in sorted(set(data_window.numbers(np.array([time]))[0].tolist())) if octets.size else []:
+            window = data_window.window_of(number).name
+            group = archive.identity(link.name, "fragments", window)
+            attributes = {"link": link.name, "end": end, "window": window, **bits}
+            yield NewGranule(
+                "fragment",
+                archive.identity(group, recording, end),
+                group,
+                octets.tobytes(),
+                ".bin",
+                "application/octet-stream",
+                attributes,
+            )
+
+
+def splice_frames(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Put frames together that lie half at the end of one recording and half at the begin of another."""
+    link = spacelink.link_from_mapping(links.definition(str(unit.granules[0].attributes["link"])))
+    octets = {granule.id: np.frombuffer(workspace.read(granule), dtype=np.uint8) for granule in unit.granules}
+    nothing = np.zeros(0, dtype=np.uint8)
+    heads = [
+        frame_decoder.Fragments(octets[granule.id], granule.attributes["bits"], nothing, 0)
+        for granule in unit.granules
+        if granule.attributes["end"] == "head"
+    ]
+    tails = [
+        (granule, frame_decoder.Fragments(nothing, 0, octets[granule.id], granule.attributes["bit"]))
+        for granule in unit.granules
+        if granule.attributes["end"] == "tail"
+    ]
+    made = []
+    for granule, tail in tails:
+        for head in heads:
+            spliced = frame_decoder.splice(tail, head, link)
+            if spliced is not None:
+                made.append(_spliced_granule(spliced, granule, link, workspace))
+    if not made:
+        raise NotApplicableError("no two pieces make a frame")
+    return UnitResult(tuple(made), report={"frames": len(made)})
+
+
+def _spliced_granule(
+    spliced: frame_decoder.DecodedFrames, tail: facts.Granule, link: spacelink.Link, workspace: Workspace
+) -> NewGranule:
+    scid, vcid = int(spliced.headers.scid[0]), int(spliced.headers.vcid[0])
+    records = np.zeros(1, dtype=window_frames.record_type(link.layout.length))
+    records["corrected"], records["frame"] = spliced.corrected, spliced.frames
+    path = workspace.scratch_folder("spliced") / f"{tail.id}-{vcid}-{int(spliced.headers.counter[0])}.npy"
+    np.save(path, records)
+    window = str(tail.attributes["window"])
+    group = archive.identity(link.name, str(scid), str(vcid), window)
+    attributes = {"link": link.name, "scid": scid, "vcid": vcid, "window": window, "frames": 1}
+    return NewGranule("frames", archive.identity(group, path.stem), group, path, ".npy", MEDIA_TYPE, attributes)
+
+
+def _decoded_packets(
+    workspace: Workspace, landed: facts.Granule, link: spacelink.Link, recording: str
+) -> tuple[list[NewGranule], dict[str, Any]]:
+    """Packets that another system has demultiplexed, by window."""
+    sink = _PacketSink()
+    stretches = window_frames.stretches_of(workspace.stretches(landed))
+    account = downlink.decode_into(sink, [downlink.Recording(landed.key, stretches)], link=link)
+    made: list[NewGranule] = []
+    for (scid, vcid), content in sorted(sink.channels.items()):
+        octets = np.frombuffer(b"".join(content), dtype=np.uint8)
+        packets = space_packet.packets_from_octets(octets).packets
+        time = data_window.continued(data_window.packet_time(packets, code=link.packet_time))
+        for number, rows in _rows_by_window(time):
+            window = _window_name(number, recording)
+            table = packets.selected(rows)
+            made.append(
+                _packets_granule(table, np.zeros_like(table.length), link, scid, vcid, window, source=recording)
+            )
+    return made, account
+
+
+def _rows_by_window(time: Any) -> Iterator[tuple[int | None, Any]]:
+    if not np.isfinite(time).any():
+        yield None, np.ones(time.size, dtype=np.bool_)
+        return
+    numbers = data_window.numbers(time)
+    for number in np.unique(numbers).tolist():
+        yield number, (numbers == number).any(axis=1)
+
+
+class _PacketSink(downlink.DiscardingSink):
+    """Holds the packets of each channel."""
+
+    def __init__(self) -> None:
+        self.channels: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+
+    def add_packets(self, channel: downlink.PacketChannel, content: bytes) -> None:
+        """Take the next packets of a source."""
+        self.channels[channel.scid, channel.vcid].append(content)
+
+
+def reassemble_packets(unit: Unit, workspace: Workspace) -> UnitResult:
+    """Merge the frames of one virtual channel of all recordings of a window and cut them into packets."""
+    about = unit.granules[0].attributes
+    link = spacelink.link_from_mapping(links.definition(str(about["link"])))
+    window = None if str(about["window"]).startswith("pass-") else data_window.window_named(str(about["window"]))
+    recordings = [np.load(workspace.fetch(granule), mmap_mode="r") for granule in unit.granules]
+    found = window_frames.packets_of_window(
+        recordings, window=window, link=link, folder=workspace.scratch_folder("store")
+    )
+    if found.packets.start.size == 0:
+        raise NotApplicableError("no packet of this window is whole in the frames received")
+    made = _packets_granule(
+        found.packets, found.breaks, link, int(about["scid"]), int(about["vcid"]), str(about["window"])
+    )
+    zones = {**found.zones, "check_failed": found.check_failed}
+    made = dataclasses.replace(made, attributes={**made.attributes, "zones": zones})
+    return UnitResult((made,), report={"packets": found.packets.start.size, **zones})
+
+
+def _packets_granule(
+    packets: space_packet.PacketTable,
+    breaks: Any,
+    link: spacelink.Link,
+    scid: int,
+    vcid: int,
+    window: str,
+    *,
+    source: str = "",
+) -> NewGranule:
+    """Packets of one channel: their number, length and breaks of each, and the packets back to back."""
+    index = np.zeros(packets.start.size, dtype=PACKET_RECORD)
+    index["length"], index["breaks"] = packets.length, breaks
+    body = np.int64(index.size).tobytes() + index.tobytes() + packets.content()
+    group = archive.identity(link.name, str(scid), window)
+    attributes = {"link": link.name, "scid": scid, "vcid": vcid, "window": window, "packets": index.size}
+    identity = archive.identity(group, str(vcid), source)
+    return NewGranule("channel_packets", identity, group, body, ".bin", "application/octet-stream", attributes)
+
+
+def packets_from_granule(body: bytes) -> tuple[space_packet.PacketTable, Any]:
+    """Packets of a channel as `reassemble_packets` wrote them, and the breaks before each."""
+    count = int(np.frombuffer(body, dtype=np.int64, count=1)[0])
+    index = np.frombuffer(body, dtype=PACKET_RECORD, count=count, offset=8)
+    octets: ByteArray = np.frombuffer(body, dtype=np.uint8, offset=8 + index.nbytes)
+    return space_packet.table(octets, index["length"].astype(np.int64)), index["breaks"].astype(np.int64)

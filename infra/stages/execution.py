@@ -5,14 +5,19 @@ granules and outcome together. Bad input ends in quarantine with its reason, a m
 unexpected error is recorded and raised after the rest of the batch is done.
 """
 
+import contextlib
 import errno
 import importlib
 import json
 import logging
+import os
+import shutil
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy.exc
@@ -160,8 +165,9 @@ def _run_unit(stage: chain.Stage, unit: Unit, workspace: Workspace) -> ledger.Ou
 
 def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> Attempt:
     try:
-        result: UnitResult = _resolve(stage.function)(unit, workspace)
-        written = workspace.write(result.granules)
+        with _scratch(workspace) as scratch:
+            result: UnitResult = _resolve(stage.function)(unit, replace(workspace, scratch=scratch))
+            written = workspace.write(result.granules)
     except quality.BadInputError as error:
         return Attempt(UnitResult(report={"cause": error.cause}), [], "quarantined", str(error))
     except schema.SchemaError as error:
@@ -178,6 +184,18 @@ def _attempt(stage: chain.Stage, unit: Unit, workspace: Workspace) -> Attempt:
     return Attempt(result, written, "partial" if result.partial else "done", result.partial)
 
 
+@contextlib.contextmanager
+def _scratch(workspace: Workspace) -> Iterator[Path]:
+    """Folder of one unit; those that killed processes left behind are removed."""
+    place = workspace.settings.home / "scratch"
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.iterdir():
+        if not Path("/proc", old.name.partition("-")[0]).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=place) as folder:
+        yield Path(folder)
+
+
 def _is_outage(error: Exception) -> bool:
     return isinstance(error, OUTAGES) or (isinstance(error, OSError) and error.errno in OUTAGE_NUMBERS)
 
@@ -192,7 +210,7 @@ def _quarantine(unit: Unit, reason: str, workspace: Workspace) -> None:
         key = archive.quarantine_key(granule.key, granule.sha256)
         note = {"stage": unit.stage, "unit": unit.id, "source": f"{granule.bucket}/{granule.key}", "reason": reason}
         try:
-            workspace.store.put_new(bucket, key, workspace.read(granule), media_type="application/octet-stream")
+            workspace.store.copy(granule.bucket, granule.key, to_bucket=bucket, to_key=key)
         except (object_store.ObjectStoreError, CorruptGranuleError) as error:
             note["object"] = f"could not be kept: {error}"
         text = json.dumps(note, ensure_ascii=False, indent=2).encode()

@@ -1,6 +1,5 @@
 """What has landed: the landing bucket against the ledger."""
 
-import hashlib
 import logging
 
 from infra import archive, ledger, object_store
@@ -29,17 +28,17 @@ def register(workspace: Workspace, *, kind: str) -> int:
 def _granule(workspace: Workspace, bucket: str, kind: str, key: str) -> ledger.Granule | None:
     try:
         head = workspace.store.head(bucket, key)
-        body = workspace.store.read(bucket, key)
+        digest = workspace.store.digest(bucket, key)
     except object_store.ObjectMissingError:
         log.warning("%s/%s was listed and is gone; it is registered when it comes again", bucket, key)
         return None
     return ledger.Granule(
         kind=kind,
         id=key,
-        sha256=hashlib.sha256(body).hexdigest(),
+        sha256=digest.sha256,
         group=kind,
         bucket=bucket,
         key=key,
-        size=len(body),
+        size=digest.size,
         attributes={"etag": head.etag},
     )

@@ -1,23 +1,26 @@
 """What a stage works with: the stores behind this installation's settings, and how their granules are written."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from infra import archive, catalog_store, database, object_store, settings
+from infra import archive, catalog_store, completeness_ledger, database, object_store, settings
 from infra import ledger as facts
+
+READ_SIZE = 8 << 20
 
 
 @dataclass(frozen=True)
 class NewGranule:
-    """A file a stage made, before it has a place."""
+    """A file a stage made, before it has a place; a large one lies in the unit's scratch folder meanwhile."""
 
     kind: str
     id: str
     group: str
-    body: bytes
+    body: bytes | Path
     suffix: str
     media_type: str
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -31,6 +34,47 @@ class Workspace:
     store: object_store.ObjectStore
     ledger: facts.Ledger
     catalog: catalog_store.CatalogStore
+    completeness: completeness_ledger.CompletenessLedger
+    scratch: Path | None = None
+    """Folder of the unit being worked on; it is gone when the unit is done."""
+
+    def scratch_folder(self, name: str) -> Path:
+        """Make a folder that lasts as long as the unit.
+
+        Raises
+        ------
+        RuntimeError
+            No unit is being worked on.
+        """
+        if self.scratch is None:
+            raise RuntimeError("there is no scratch folder outside a unit of work")
+        folder = self.scratch / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def stretches(self, granule: facts.Granule) -> Iterator[bytes]:
+        """Bytes of a granule in pieces, however large it is, checked once the last has been read.
+
+        Raises
+        ------
+        CorruptGranuleError
+            The object in the store is not the one that was registered.
+        """
+        digest = hashlib.sha256()
+        with self.store.open(granule.bucket, granule.key) as stream:
+            while piece := stream.read(READ_SIZE):
+                digest.update(piece)
+                yield piece
+        if digest.hexdigest() != granule.sha256:
+            raise CorruptGranuleError(f"{granule.bucket}/{granule.key} is not the content registered in the ledger")
+
+    def fetch(self, granule: facts.Granule) -> Path:
+        """Bytes of a granule as a file of the scratch folder, checked."""
+        path = self.scratch_folder("fetched") / f"{granule.id}-{archive.short(granule.sha256)}"
+        with path.open("wb") as file:
+            for piece in self.stretches(granule):
+                file.write(piece)
+        return path
 
     def read(self, granule: facts.Granule) -> bytes:
         """Bytes of a granule, checked against the hash the ledger holds.
@@ -50,7 +94,8 @@ class Workspace:
         return [self._write(granule) for granule in granules]
 
     def _write(self, new: NewGranule) -> facts.Granule:
-        sha256 = hashlib.sha256(new.body).hexdigest()
+        digest = object_store.digest_of(new.body)
+        sha256 = digest.sha256
         bucket = self.settings.bucket("archive")
         key = archive.granule_key(new.kind, new.id, sha256, new.suffix)
         self.store.put_new(bucket, key, new.body, media_type=new.media_type)
@@ -61,7 +106,7 @@ class Workspace:
             group=new.group,
             bucket=bucket,
             key=key,
-            size=len(new.body),
+            size=digest.size,
             attributes=new.attributes,
         )
 
@@ -92,6 +137,7 @@ def open_workspace(chosen: settings.Settings) -> Workspace:
         store=object_store.from_settings(chosen),
         ledger=facts.Ledger(engine),
         catalog=catalog_store.CatalogStore(engine),
+        completeness=completeness_ledger.CompletenessLedger(engine),
     )
 
 

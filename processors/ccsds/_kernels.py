@@ -323,16 +323,23 @@ def gather(octets: Octets, starts: Integers, lengths: Integers, out: Octets) -> 
 
 
 @njit(cache=True)
+def _mixed(state: np.uint64, multiplier: np.uint64) -> np.uint64:
+    """Spread the lower half over the whole word, without overflow."""
+    return np.uint64((state >> np.uint64(32)) ^ ((state & np.uint64(0xFFFFFFFF)) * multiplier))
+
+
+@njit(cache=True)
 def fingerprints(words: Words, tails: Octets, prints: Words) -> None:
     """64-bit fingerprint of each row, given as words and the octets left over; different rows hardly ever share one."""
+    first = np.uint64(0x9E3779B1)
+    second = np.uint64(0x85EBCA77)
     for n in range(words.shape[0]):
-        a = np.uint64(0x9E3779B97F4A7C15)
-        b = np.uint64(0xC2B2AE3D27D4EB4F)
+        a = first
+        b = second
         for i in range(words.shape[1]):
-            a = (a ^ words[n, i]) * np.uint64(0xFF51AFD7ED558CCD)
-            a ^= a >> np.uint64(29)
-            b += a
+            a = _mixed(a ^ words[n, i], first)
+            b = _mixed(b ^ a, second)
         for i in range(tails.shape[1]):
-            a = (a ^ np.uint64(tails[n, i])) * np.uint64(0xC4CEB9FE1A85EC53)
-            a ^= a >> np.uint64(31)
-        prints[n] = (a ^ (b >> np.uint64(17))) * np.uint64(0x9FB21C651E98DF25)
+            a = _mixed(a ^ np.uint64(tails[n, i]), first)
+            b = _mixed(b ^ a, second)
+        prints[n] = _mixed(_mixed(a ^ (b >> np.uint64(32)) ^ (b << np.uint64(32)), second), first)

@@ -37,7 +37,7 @@ class ReedSolomon:
     Parameters
     ----------
     interleave : int
-        Codewords in a code block, 1 to 5 [1].
+        Codewords in a code block, 1 to 8 [1].
     basis : str
         `dual` (Berlekamp representation, what CCSDS prescribes) or `conventional`.
     virtual_fill : int
@@ -80,6 +80,9 @@ class Frame:
         Octets of the insert zone after the primary header [1].
     fhec : bool
         Frame header error control (two octets) at the end of the AOS primary header.
+    secondary_header : int
+        Octets of the secondary header of those TM frames that have one, where the length they state is not to be
+        believed; 0 believes it [1].
     """
 
     type: str
@@ -88,6 +91,7 @@ class Frame:
     ocf: bool = False
     insert_zone: int = 0
     fhec: bool = False
+    secondary_header: int = 0
 
     @property
     def header_length(self) -> int:
@@ -173,6 +177,11 @@ class Link:
             raise LinkError(f"link {self.name}: a stream of packets has no transfer frame")
         return self.frame
 
+    @property
+    def checks_frames(self) -> bool:
+        """Whether a code or a checksum vouches for every frame that is accepted."""
+        return self.reed_solomon is not None or self.layout.fecf
+
     def role(self, vcid: int) -> str:
         """Role of a virtual channel: `packets` or `idle`."""
         usual = "idle" if self.layout.type == "aos" and vcid == AOS_IDLE_CHANNEL else "packets"
@@ -220,7 +229,7 @@ def link_from_mapping(mapping: Mapping[str, Any]) -> Link:
     )
 
 
-_FRAME_FIELDS = {"type", "length", "fecf", "ocf", "insert_zone", "fhec"}
+_FRAME_FIELDS = {"type", "length", "fecf", "ocf", "insert_zone", "fhec", "secondary_header"}
 _CODE_FIELDS = {"e", "interleave", "basis", "virtual_fill"}
 
 
@@ -281,7 +290,10 @@ def _frame(section: _Section) -> Frame:
         ocf=section.flag("ocf"),
         insert_zone=section.integer("insert_zone", 0, 65536, default=0),
         fhec=section.flag("fhec"),
+        secondary_header=section.integer("secondary_header", 0, 64, default=0),
     )
+    if frame.type == "aos" and frame.secondary_header:
+        raise LinkError("frame.secondary_header: AOS frames have none")
     if frame.type == "tm" and (frame.fhec or frame.insert_zone):
         raise LinkError(f"frame.{'fhec' if frame.fhec else 'insert_zone'}: TM frames have none")
     if frame.zone_length < PRIMARY_HEADER + 1:

@@ -46,7 +46,7 @@ class FrameHeaders(NamedTuple):
         return FrameHeaders(**kept)
 
 
-def headers_from_frames(frames: ByteArray, *, layout: link.Frame, secondary_header: int = 0) -> FrameHeaders:
+def headers_from_frames(frames: ByteArray, *, layout: link.Frame) -> FrameHeaders:
     """Read the headers.
 
     Parameters
@@ -55,9 +55,6 @@ def headers_from_frames(frames: ByteArray, *, layout: link.Frame, secondary_head
         Transfer frames, shape (frame, octet) [1].
     layout : Frame
         Their layout.
-    secondary_header : int
-        Octets of the secondary header of those TM frames that have one, where the length they state is not to be
-        believed; 0 believes it [1].
 
     Returns
     -------
@@ -66,7 +63,7 @@ def headers_from_frames(frames: ByteArray, *, layout: link.Frame, secondary_head
     """
     # the headers alone, one field after the other in memory: frames are far apart
     octets = frames[:, : layout.zone.start + 1].T.copy()
-    return _aos_headers(octets, layout) if layout.type == "aos" else _tm_headers(octets, layout, secondary_header)
+    return _aos_headers(octets, layout) if layout.type == "aos" else _tm_headers(octets, layout)
 
 
 def _aos_headers(octets: ByteArray, layout: link.Frame) -> FrameHeaders:
@@ -94,16 +91,16 @@ def _aos_headers(octets: ByteArray, layout: link.Frame) -> FrameHeaders:
     )
 
 
-def _tm_headers(octets: ByteArray, layout: link.Frame, secondary_header: int) -> FrameHeaders:
+def _tm_headers(octets: ByteArray, layout: link.Frame) -> FrameHeaders:
     """CCSDS 132.0-B 4.1.2 and 4.1.3; asynchronous data (synchronisation flag) are no packets, whatever the pointer."""
     word, status = _word(octets, 0), _word(octets, 4)
     extended = status >> 15 == 1
     asynchronous = status >> 14 & 1 == 1
     secondary = octets[_TM_SECONDARY_HEADER]
     # 4.1.3.2.3: the field holds the length of the whole secondary header less one
-    length = secondary_header or (secondary & 0x3F).astype(np.int64) + 1
+    length = layout.secondary_header or (secondary & 0x3F).astype(np.int64) + 1
     zone_start = _TM_SECONDARY_HEADER + np.where(extended, length, 0)
-    known = (zone_start < layout.zone.stop) & (bool(secondary_header) | (secondary >> 6 == 0))
+    known = (zone_start < layout.zone.stop) & (bool(layout.secondary_header) | (secondary >> 6 == 0))
     return FrameHeaders(
         valid=(word >> 14 == 0) & (~extended | known),
         scid=_wide(word >> 4 & 0x3FF),

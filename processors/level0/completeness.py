@@ -5,6 +5,7 @@ overlap nor touch.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from processors.arrays import IntArray
 
@@ -126,3 +127,20 @@ def intersection(first: IntArray, second: IntArray) -> IntArray:
     theirs = np.repeat(begin, count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     low = np.maximum(first[mine, 0], second[theirs, 0])
     return np.stack((low, np.minimum(first[mine, 1], second[theirs, 1])), axis=1)
+
+
+def intervals_from_rows(rows: npt.ArrayLike) -> IntArray:
+    """Set of the integers in any of the given intervals.
+
+    Parameters
+    ----------
+    rows : array_like
+        Pairs of a first and a last integer [1], in any order, overlaps and none at all allowed.
+
+    Returns
+    -------
+    IntArray
+        Intervals, shape (interval, 2) [1].
+    """
+    pairs = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
+    return union(pairs, pairs[:0])

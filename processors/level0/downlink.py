@@ -22,7 +22,7 @@ from processors.level0 import completeness, frame_decoder, frame_merge, frame_st
 LinkMismatchError = frame_decoder.LinkMismatchError
 STRETCH = 8 << 20
 """Octets of a recording that are decoded at a time."""
-NO_PACKETS = "most frames contradict the packets read from them: no packets, or wrong frame.insert_zone, ocf or fecf"
+NO_PACKETS = "most frames contradict the packets read from them: no packets, or a wrong layout of the frame"
 FRAME_COUNTS = (
     "received",
     "accepted",
@@ -256,6 +256,7 @@ class _Account:
         self.frames["accepted"] += merge.frames
         self.frames["duplicate"] += merge.duplicates
         self.frames["conflict"] += merge.conflicts
+        self.frames["invalid"] += merge.strays
         self.frames["corrected"] += merge.corrected
         self.frames["idle"] += merge.frames if idle else 0
         self.corrected_symbols += merge.corrected_symbols
@@ -373,13 +374,18 @@ def _splice(
     A pass that arrives in pieces is cut anywhere. Two halves make a frame where their lengths add up to one and the
     code, the check or, without either, the header agrees.
     """
+    used: set[int] = set()
     for first, second in itertools.permutations(decoders, 2):
         spliced = frame_decoder.splice(decoders[first].fragments, decoders[second].fragments, link)
         if spliced is None:
             continue
         store.append(spliced.frames, headers=spliced.headers, corrected=spliced.corrected, recording=first)
-        tail, head = decoders[first].fragments.tail.size, decoders[second].fragments.head_bits // 8
         account.frames["received"] += 1
+        # of a piece that came twice the other copy is left over: its octets stay where they were counted
+        if first in used or -second - 1 in used:
+            continue
+        used |= {first, -second - 1}
+        tail, head = decoders[first].synchronization.tail_octets, decoders[second].fragments.head_bits // 8
         account.octets["frames"] += tail + head
         account.octets["tail"] -= tail
         account.octets["junk"] -= head
@@ -398,7 +404,7 @@ def _read_channel(
     reader = space_packet.PacketReader()
     counts = _PacketCounts(name)
     suspect = False
-    for block in frame_merge.merged(segments, account=merge, idle=idle):
+    for block in frame_merge.merged(segments, account=merge, idle=idle, checked=link.checks_frames):
         if len(block.conflicting):
             sink.add_rejected("conflict.frames", block.conflicting.tobytes())
         if suspect:

@@ -5,6 +5,7 @@ whose counters do not contradict each other, are one epoch of the channel's coun
 on board. Within an epoch frames are ordered by their counter and held once.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,6 +28,9 @@ BLOCK = 1 << 14
 """Frames of a stretch that are merged at a time."""
 FREEZE = 16
 """Repeats of a counter in a recording, and one in so many frames, that make it the spacecraft's habit."""
+STRAY_FRAMES = 2
+STRAY_DISTANCE = 1 << 16
+"""So few frames so far off, and not checked by anything, have a wrong counter."""
 SMALL_MODULUS = 256
 REORDERED = 8
 """With an 8-bit counter a frame this far back is out of order; further back, the others were lost."""
@@ -81,6 +85,8 @@ class MergeAccount:
     frames, duplicates, conflicts, frozen : int
         Frames accepted, held more than once with the same content, further contents under a counter that is taken, and
         frames accepted although they repeat the counter of the one before, for the spacecraft's counter freezes [1].
+    strays : int
+        Frames left out because nothing vouches for them and their counters lie far off [1].
     corrected, corrected_symbols : int
         Kept frames with corrected symbols, and those symbols [1].
     held : list of IntArray
@@ -91,6 +97,7 @@ class MergeAccount:
     duplicates: int = 0
     conflicts: int = 0
     frozen: int = 0
+    strays: int = 0
     corrected: int = 0
     corrected_symbols: int = 0
     held: list[IntArray] = field(default_factory=list)
@@ -140,7 +147,9 @@ def fingerprints(frames: ByteArray) -> npt.NDArray[np.uint64]:
     return prints
 
 
-def merged(segments: list[Segment], *, account: MergeAccount, idle: bool = False) -> Iterator[Block]:
+def merged(
+    segments: list[Segment], *, account: MergeAccount, idle: bool = False, checked: bool = True
+) -> Iterator[Block]:
     """Merge the segments of one channel.
 
     Parameters
@@ -151,13 +160,15 @@ def merged(segments: list[Segment], *, account: MergeAccount, idle: bool = False
         Filled as the blocks are read.
     idle : bool
         Whether the channel is idle: its frames are only counted, and the n-th under a counter is not the first again.
+    checked : bool
+        Whether a code or checksum vouches for the frames; else a few whose counters lie far off are strays.
 
     Yields
     ------
     Block
         Frames in order; the first frame of an epoch continues nothing.
     """
-    for members in epochs(segments):
+    for members in _credible(epochs(segments), account, checked=checked):
         account.held.append(np.zeros((0, 2), dtype=np.int64))
         last: int | None = None
         freezes = np.array([_freezes(member.segment) for member in members])
@@ -168,6 +179,22 @@ def merged(segments: list[Segment], *, account: MergeAccount, idle: bool = False
             block = _block(members, rows, last, freezes, account)
             last = int(block.counter[-1])
             yield block
+
+
+def _credible(found: list[list[Member]], account: MergeAccount, *, checked: bool) -> list[list[Member]]:
+    """Epochs without the strays: a frame nothing vouches for, whose counter lies far from all others, is junk."""
+    if checked:
+        return found
+    kept = []
+    for members in found:
+        others = [[other for other in members if other is not member] for member in members]
+        stray = [
+            bool(rest) and len(member.segment.entries) <= STRAY_FRAMES and _distance([member], rest) > STRAY_DISTANCE
+            for member, rest in zip(members, others, strict=True)
+        ]
+        account.strays += sum(len(m.segment.entries) for m, out in zip(members, stray, strict=True) if out)
+        kept.append(_from_first([member for member, out in zip(members, stray, strict=True) if not out]))
+    return kept
 
 
 def epochs(segments: list[Segment]) -> list[list[Member]]:
@@ -183,35 +210,49 @@ def epochs(segments: list[Segment]) -> list[list[Member]]:
     list of list of Member
         Epochs; their counters begin with the raw value of their first frame.
     """
-    found: list[list[Member]] = []
     ranked = sorted(
         segments, key=lambda s: (-len(s.entries), int(s.entries["counter"][0]), int(s.entries["fingerprint"][0]))
     )
+    found: list[list[Member]] = []
     for segment in ranked:
-        _place(segment, found)
+        _join_shared(segment, found)
+    while (pair := _nearest_pair(found)) is not None:
+        first, second, offset = pair
+        found[first] += _shifted(found[second], offset)
+        del found[second]
     return sorted((_from_first(members) for members in found), key=_rank)
 
 
-def _place(segment: Segment, found: list[list[Member]]) -> None:
-    """Add a segment to the epochs it shares frames with, else to the nearest that does not contradict it."""
-    shared = [(members, offset) for members in found if (offset := _shared_offset(segment, members)) is not None]
-    if shared:
-        home, offset = shared[0]
-        home.append(Member(segment, offset))
-        for members, other in shared[1:]:
-            home += [Member(member.segment, member.offset + offset - other) for member in members]
-            found[:] = [kept for kept in found if kept is not members]
-        return
-    candidates = [
-        (_distance(segment, offset, members), number, offset)
-        for number, members in enumerate(found)
-        if (offset := _aligned_offset(segment, members)) is not None and not _contradicts(segment, offset, members)
+def _shifted(members: list[Member], offset: int) -> list[Member]:
+    return [Member(member.segment, member.offset + offset) for member in members]
+
+
+def _join_shared(segment: Segment, found: list[list[Member]]) -> None:
+    """Add a segment to the groups it shares frames with, which become one."""
+    shared = [
+        (members, offset)
+        for members in found
+        if (offset := _shared_offset(segment, members)) is not None
+        and not _contradict([Member(segment, offset)], members)
     ]
-    if candidates:
-        _, number, offset = min(candidates)
-        found[number].append(Member(segment, offset))
-    else:
+    if not shared:
         found.append([Member(segment, 0)])
+        return
+    home, offset = shared[0]
+    home.append(Member(segment, offset))
+    for members, other in shared[1:]:
+        home += _shifted(members, offset - other)
+        found[:] = [kept for kept in found if kept is not members]
+
+
+def _nearest_pair(found: list[list[Member]]) -> tuple[int, int, int] | None:
+    """Two groups whose counters lie nearest among those that do not contradict each other, and the offset between."""
+    candidates = []
+    for first, second in itertools.combinations(range(len(found)), 2):
+        offset = _aligned_offset(found[first], found[second])
+        if offset is not None and not _contradict(_shifted(found[second], offset), found[first]):
+            candidates.append((_distance(found[first], _shifted(found[second], offset)), first, second, offset))
+    return min(candidates)[1:] if candidates else None
 
 
 def _shared_offset(segment: Segment, members: list[Member]) -> int | None:
@@ -238,70 +279,78 @@ def _sampled(segment: Segment) -> tuple[npt.NDArray[np.uint64], IntArray]:
     return unique[count == 1], counters[chosen][first[count == 1]]
 
 
-def _range(segment: Segment) -> tuple[int, int]:
-    counter = segment.entries["counter"]
-    return int(counter.min()), int(counter.max())
+def _range(member: Member) -> tuple[int, int]:
+    counter = member.segment.entries["counter"]
+    return int(counter.min()) + member.offset, int(counter.max()) + member.offset
 
 
-def _aligned_offset(segment: Segment, members: list[Member]) -> int | None:
-    """Multiple of the modulus that brings a segment nearest to an epoch it shares no frame with.
+def _bounds(members: list[Member]) -> tuple[int, int]:
+    ranges = [_range(member) for member in members]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
-    An 8-bit counter says too little for that, unless the segment goes on just where another ends.
+
+def _aligned_offset(first: list[Member], second: list[Member]) -> int | None:
+    """Multiple of the modulus that brings the second group nearest to the first, with which it shares no frame.
+
+    An 8-bit counter says too little for that, unless one group goes on just where the other ends.
     """
-    low, high = _range(segment)
-    modulus = segment.modulus
-    for member in members:
-        their_low, their_high = (bound + member.offset for bound in _range(member.segment))
-        if modulus > SMALL_MODULUS:
-            return round((their_low + their_high - low - high) / 2 / modulus) * modulus
-        if (low - their_high - 1) % modulus == 0:
-            return their_high + 1 - low
-        if (their_low - high - 1) % modulus == 0:
-            return their_low - high - 1
+    modulus = max(member.segment.modulus for member in first)
+    (low, high), (second_low, second_high) = _bounds(first), _bounds(second)
+    if modulus > SMALL_MODULUS:
+        return round((low + high - second_low - second_high) / 2 / modulus) * modulus
+    if (second_low - high - 1) % modulus == 0:
+        return high + 1 - second_low
+    if (low - second_high - 1) % modulus == 0:
+        return low - 1 - second_high
     return None
 
 
-def _distance(segment: Segment, offset: int, members: list[Member]) -> int:
-    """Counters between a segment and the nearest of an epoch, 0 where they overlap."""
-    low, high = (bound + offset for bound in _range(segment))
-    spans = [
-        (bound[0] + member.offset, bound[1] + member.offset) for member in members for bound in [_range(member.segment)]
-    ]
-    return min(max(low - their_high, their_low - high, 0) for their_low, their_high in spans)
+def _distance(first: list[Member], second: list[Member]) -> int:
+    """Counters between the nearest members of two groups, 0 where they overlap."""
+    return min(
+        max(low - other_high, other_low - high, 0)
+        for low, high in map(_range, first)
+        for other_low, other_high in map(_range, second)
+    )
 
 
-def _contradicts(segment: Segment, offset: int, members: list[Member]) -> bool:
-    """Tell whether a reset lies between segment and epoch, or clean frames mostly differ under the same counter."""
-    for member in members:
-        other = member.segment
-        if other.recording == segment.recording and other.partition != segment.partition:
-            return True
-        thin = segment.entries[:: max(len(segment.entries) // SAMPLE, 1)]
-        _, here, there = np.intersect1d(
-            thin["counter"] + offset, other.entries["counter"] + member.offset, return_indices=True
-        )
-        mine, theirs = thin[here], other.entries[there]
-        # what was corrected may have been corrected wrongly: only clean frames tell
-        clean = (mine["corrected"] == 0) & (theirs["corrected"] == 0)
-        differ = int(np.sum((mine["fingerprint"] != theirs["fingerprint"]) & clean))
-        if differ >= CONTRADICTIONS and 2 * differ > np.sum(clean):
-            return True
-    return False
+def _contradict(first: list[Member], second: list[Member]) -> bool:
+    """Tell whether a reset lies between two groups, or clean frames mostly differ under the same counter."""
+    return any(_is_reset(mine, other) or _differ(mine, other) for mine in first for other in second)
+
+
+def _is_reset(first: Member, second: Member) -> bool:
+    one, other = first.segment, second.segment
+    return one.recording == other.recording and one.partition != other.partition
+
+
+def _differ(first: Member, second: Member) -> bool:
+    (low, high), (other_low, other_high) = _range(first), _range(second)
+    if low > other_high or other_low > high:
+        return False
+    thin = first.segment.entries[:: max(len(first.segment.entries) // SAMPLE, 1)]
+    entries = second.segment.entries
+    _, here, there = np.intersect1d(
+        thin["counter"] + first.offset, entries["counter"] + second.offset, return_indices=True
+    )
+    mine, theirs = thin[here], entries[there]
+    # what was corrected may have been corrected wrongly: only clean frames tell
+    clean = (mine["corrected"] == 0) & (theirs["corrected"] == 0)
+    differ = int(np.sum((mine["fingerprint"] != theirs["fingerprint"]) & clean))
+    return differ >= CONTRADICTIONS and 2 * differ > int(np.sum(clean))
 
 
 def _from_first(members: list[Member]) -> list[Member]:
     """Offsets such that the epoch's counter begins with a raw value."""
     modulus = max(member.segment.modulus for member in members)
-    lowest = min(_range(member.segment)[0] + member.offset for member in members)
-    shift = lowest % modulus - lowest
-    return [Member(member.segment, member.offset + shift) for member in members]
+    lowest, _ = _bounds(members)
+    return _shifted(members, lowest % modulus - lowest)
 
 
 def _rank(members: list[Member]) -> tuple[int, int, int]:
     """Epochs follow one another as resets do in the recordings that saw them."""
     partition = max(member.segment.partition for member in members)
-    first = min(_range(member.segment)[0] + member.offset for member in members)
-    return partition, first, min(int(member.segment.entries["fingerprint"][0]) for member in members)
+    return partition, _bounds(members)[0], min(int(member.segment.entries["fingerprint"][0]) for member in members)
 
 
 class _Rows(NamedTuple):
@@ -357,8 +406,13 @@ def _order(segment: Segment) -> IntArray | None:
     return np.argsort(counter, kind="stable")
 
 
+def _consecutive(rows: IntArray) -> bool:
+    """Tell whether rows can be read in one piece."""
+    return rows.size > 0 and rows[-1] - rows[0] == rows.size - 1 and bool(np.all(np.diff(rows) == 1))
+
+
 def _rows(member: Member, number: int, rows: IntArray) -> _Rows:
-    contiguous = rows.size > 0 and rows[-1] - rows[0] == rows.size - 1 and rows[0] <= rows[-1]
+    contiguous = _consecutive(rows)
     index = member.segment.entries[rows[0] : rows[-1] + 1] if contiguous else member.segment.entries[rows]
     return _Rows(
         counter=index["counter"] + member.offset,
@@ -476,7 +530,7 @@ def _gathered(members: list[Member], rows: _Rows) -> ByteArray:
         at = np.flatnonzero(rows.member == number)
         wanted = rows.row[at]
         source = members[number].segment.frames
-        if at.size == rows.row.size and wanted[-1] - wanted[0] == wanted.size - 1 and np.all(np.diff(wanted) == 1):
+        if at.size == rows.row.size and _consecutive(wanted):
             return np.array(source[wanted[0] : wanted[-1] + 1])
         frames[at] = source[wanted]
     return frames

@@ -16,7 +16,7 @@ LATE = 1024
 RESTART = 4096
 """A counter that leaps to less than this was reset on board."""
 LEAP = 1 << 16
-"""A loss of more frames than this that ends near zero is no loss but a reset."""
+"""A step further ahead than this opens another stretch; one that ends near zero is no loss but a reset."""
 
 
 class ChannelName(NamedTuple):
@@ -124,7 +124,7 @@ class _Writer:
         step = frame_merge.counter_steps(raw - previous, modulus=self._modulus)
         wide = self._modulus > 256
         reset = wide & (raw < RESTART) & ((step < -LATE) | (step > LEAP))
-        opens = reset | (wide & (step < -LATE))
+        opens = reset | (wide & ((step < -LATE) | (step > LEAP)))
         if self._raw is None:
             opens[0] = True
         step[opens] = 0

@@ -1,4 +1,4 @@
-"""What the spacecraft says it produced, from HK_FAST packets: the on-board half of the completeness account."""
+"""What the spacecraft says of its own data, from HK_FAST and HK_SLOW packets: what it produced, what it still holds."""
 
 import numpy as np
 import xarray as xr
@@ -35,3 +35,26 @@ def produced_counters(stream: bytes) -> xr.Dataset:
             "vcid": list(layouts.COUNTED_CHANNELS),
         },
     )
+
+
+def oldest_recorded(stream: bytes) -> dict[int, int]:
+    """Oldest frame that the on-board recorder still holds of each virtual channel; older ones can never be played back.
+
+    Parameters
+    ----------
+    stream : bytes
+        Space packets back to back, in order; those of other application processes are left alone.
+
+    Returns
+    -------
+    dict of int to int
+        Virtual channel frame count (28 bits) by virtual channel, as the last packet says, without the channels of which
+        the recorder holds nothing; empty where the stream holds no such packet [1].
+    """
+    records = layouts.records_from_packets(stream, apid=layouts.HK_SLOW)
+    if records.size == 0:
+        return {}
+    oldest = records["recorder"]["oldest"][-1].astype(np.int64).tolist()
+    return {
+        vcid: frame for vcid, frame in zip(layouts.COUNTED_CHANNELS, oldest, strict=True) if frame != layouts.NO_FRAME
+    }

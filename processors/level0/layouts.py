@@ -14,9 +14,13 @@ from processors.ccsds import space_packet
 ICD_VERSION = 1
 
 HK_FAST = 0x010
+HK_SLOW = 0x011
+TCO = 0x013
 GN_PVT = 0x022
 RO_CL_FORE = 0x030
 RO_CL_AFT = 0x031
+RO_OL_FORE = 0x032
+RO_OL_AFT = 0x033
 RO_EVT = 0x034
 IM_LINE = (0x050, 0x051, 0x052, 0x053, 0x054)
 IM_ANC = 0x055
@@ -39,22 +43,30 @@ POSITION_UNIT = 2.0**-13
 VELOCITY_UNIT = 2.0**-17
 CLOCK_BIAS_UNIT = 2.0**-40
 CLOCK_DRIFT_UNIT = 2.0**-46
+OBC_COUNTER_UNIT = 1e-7
 PHASE_UNIT = 2.0**-10
 MICROSECONDS = 1_000_000
 SAMPLE_PERIOD_MICROSECONDS = 10
 SNR_UNIT = 2.0**-12
 INTEGRATION_TIME_UNIT = 1e-9
+BIT_EPOCH_MICROSECONDS = 10
+NO_BIT_EPOCH = 0xFFFF
 MODEL_HEIGHT_UNIT = 10.0
 NO_MODEL_HEIGHT = -32768
 ANGLE_UNIT = 1e-7
 TEMPERATURE_UNIT = 0.01
 
 SAMPLES = 50
+OPEN_LOOP_SAMPLES = 100
+NAVIGATION_BITS = 50
 SIGNALS = 2
 PIXELS = 2048
 BANDS = ("blue", "green", "red", "nir", "swir1")
 UNCOMPRESSED = 0
+COMPRESSED = 1
 SETTING_FLAG = 1
+FRAME_COUNT_MODULUS = 1 << 28
+NO_FRAME = 0xFFFFFFFF
 
 
 class Signal(NamedTuple):
@@ -105,6 +117,22 @@ HOUSEKEEPING = _packet(
     ("frames_produced", ">u4", len(COUNTED_CHANNELS)),
 )
 
+RECORDER = np.dtype([("oldest", ">u4"), ("newest", ">u4"), ("played_back", ">u4")])
+
+SLOW_HOUSEKEEPING = _packet(
+    1024,
+    ("recorder", RECORDER, len(COUNTED_CHANNELS)),
+)
+
+TIME_CORRELATION = _packet(
+    48,
+    ("frame_counter", ">u4"),
+    ("frame_obc_counter", ">u8"),
+    ("pps_time", ">u4"),
+    ("pps_obc_counter", ">u8"),
+    ("drift", ">i4"),
+)
+
 NAVIGATION = _packet(
     80,
     ("fix_time", ">i8"),
@@ -119,8 +147,7 @@ NAVIGATION = _packet(
 
 SAMPLE = np.dtype([("nco_phase", "u1", 5), ("in_phase", ">i2"), ("quadrature", ">i2")])
 
-CARRIER = _packet(
-    950,
+_CARRIER_HEADER: tuple[tuple[Any, ...], ...] = (
     ("system", "S1"),
     ("prn", "u1"),
     ("signal", "u1", SIGNALS),
@@ -131,7 +158,17 @@ CARRIER = _packet(
     ("snr_scale", ">u2"),
     ("model_height", ">i2"),
     ("reference_phase", ">i8", SIGNALS),
-    ("samples", SAMPLE, (SAMPLES, SIGNALS)),
+)
+
+CARRIER = _packet(950, *_CARRIER_HEADER, ("samples", SAMPLE, (SAMPLES, SIGNALS)))
+
+OPEN_LOOP_CARRIER = _packet(
+    1866,
+    *_CARRIER_HEADER,
+    ("bit_epoch", ">u2"),
+    ("bit_values", "u1", 7),
+    ("bits_known", "u1", 7),
+    ("samples", SAMPLE, (OPEN_LOOP_SAMPLES, SIGNALS)),
 )
 
 EVENT = _packet(
@@ -174,9 +211,13 @@ ANCILLARY = _packet(
 
 LAYOUTS = {
     HK_FAST: HOUSEKEEPING,
+    HK_SLOW: SLOW_HOUSEKEEPING,
+    TCO: TIME_CORRELATION,
     GN_PVT: NAVIGATION,
     RO_CL_FORE: CARRIER,
     RO_CL_AFT: CARRIER,
+    RO_OL_FORE: OPEN_LOOP_CARRIER,
+    RO_OL_AFT: OPEN_LOOP_CARRIER,
     RO_EVT: EVENT,
     **dict.fromkeys(IM_LINE, LINE),
     IM_ANC: ANCILLARY,

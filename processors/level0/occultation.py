@@ -1,5 +1,6 @@
 """Carrier phase and signal strength of occultation events, from RO_CL and RO_EVT packets."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import xarray as xr
 from processors import constants, quality
 from processors.arrays import FloatArray, IntArray
 from processors.ccsds import time_code
-from processors.level0 import layouts
+from processors.level0 import layouts, navigation, packet_merge
 
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -20,7 +21,7 @@ class _Description(NamedTuple):
     setting: int
 
 
-def events_from_packets(stream: bytes) -> list[xr.Dataset]:
+def events_from_packets(stream: bytes, *, uncorrelated: Collection[int] = ()) -> list[xr.Dataset]:
     """Occultation events, one dataset per event identifier.
 
     The carrier phase is (reference phase + NCO phase + atan2(Q, I) / 2 pi) c / f: it grows with the distance between
@@ -31,14 +32,19 @@ def events_from_packets(stream: bytes) -> list[xr.Dataset]:
     stream : bytes
         Space packets back to back (RO_CL fore and aft, and RO_EVT where there are any); those of other application
         processes are left alone.
+    uncorrelated : collection of int
+        Clock partitions that are not GPS time, as `navigation.uncorrelated_partitions` returns them [1].
 
     Returns
     -------
     list of xr.Dataset
         By event identifier: `time` [s, GPS], `carrier_phase`(signal, time) [m], `snr`(signal, time) [V/V in 1 Hz],
-        `carrier_frequency`(signal) [Hz]; attributes event_id, transmitter, setting, signals, antenna,
-        received_packets, produced_packets (-1 where the event table entry is missing) and missing_packets. Seconds
-        whose packet was lost are absent from `time`; an event of which only the table entry arrived has no samples.
+        `carrier_frequency`(signal) [Hz]; attributes event_id, transmitter, setting, signals, antenna, start_time
+        [s, GPS], received_packets, produced_packets (-1 where the event table entry is missing), missing_packets,
+        complete (1 where the table entry says that no closed-loop packet is missing) and time_correlated (0 where the
+        clock was set within the event, free running or not GPS time). Seconds whose packet was lost are absent from
+        `time`; an event of which only the table entry arrived has no samples. Samples follow one another by clock
+        partition, then time: a jump of the clock drops none of them, and shows as a jump of `time`.
 
     Raises
     ------
@@ -58,13 +64,32 @@ def events_from_packets(stream: bytes) -> list[xr.Dataset]:
         if len(heard) > 1:
             raise quality.BadInputError("event_inconsistent", f"event {identifier} comes from both antennas")
         table = entries[entries["event_id"] == identifier]
-        events.append(_event(identifier, np.concatenate(list(packets.values())), table))
+        carried = np.concatenate(list(packets.values()))
+        correlated = navigation.time_correlated(carried if carried.size else table, uncorrelated=uncorrelated)
+        event = _event(identifier, carried, table)
+        events.append(event.assign_attrs(time_correlated=correlated))
     return events
 
 
+def start_time(event: xr.Dataset) -> float:
+    """Time an event began, by its table entry where it arrived, else that of the first sample held.
+
+    Parameters
+    ----------
+    event : xr.Dataset
+        Event as `events_from_packets` returns it.
+
+    Returns
+    -------
+    float
+        GPS time [s].
+    """
+    return float(event.attrs["start_time"])
+
+
 def _event(identifier: int, packets: Records, table: Records) -> xr.Dataset:
-    ticks, first = np.unique(time_code.ticks_from_cuc(packets["time"]), return_index=True)
-    packets = packets[first]
+    packets = _ordered(packets)
+    ticks = time_code.ticks_from_cuc(packets["time"])
     described = [*_description(packets), *_description(table)]
     link = described[0]
     if len(set(described)) > 1:
@@ -90,13 +115,30 @@ def _event(identifier: int, packets: Records, table: Records) -> xr.Dataset:
             "event_id": identifier,
             "transmitter": f"{link.system.decode()}{link.prn:02d}",
             "setting": link.setting,
+            "start_time": _start(table, ticks),
             "signals": [signal.name for signal in signals],
             "antenna": "aft" if link.setting else "fore",
             "received_packets": packets.size,
             "produced_packets": produced,
             "missing_packets": max(expected - packets.size, 0),
+            "complete": int(0 <= produced <= packets.size),
         },
     )
+
+
+def _start(table: Records, ticks: IntArray) -> float:
+    first = table["start_time"][-1] if table.size else ticks[0]
+    return float(time_code.seconds_from_ticks(first))
+
+
+def _ordered(packets: Records) -> Records:
+    """Packets by clock partition and time, each once."""
+    partition = packet_merge.unwrapped_partitions(packets["clock_partition"].astype(np.int64))
+    ticks = time_code.ticks_from_cuc(packets["time"])
+    order = np.lexsort((ticks, partition))
+    again = (np.diff(ticks[order]) == 0) & (np.diff(partition[order]) == 0)
+    ordered: Records = packets[order[np.r_[True, ~again][: order.size]]]
+    return ordered
 
 
 def _description(records: Records) -> list[_Description]:
@@ -149,4 +191,6 @@ def _expected(packets: Records, ticks: IntArray) -> int:
     if packets.size == 0:
         return 0
     period = int(packets["sample_period"][0]) * layouts.SAMPLE_PERIOD_MICROSECONDS / layouts.MICROSECONDS
-    return round(float(ticks[-1] - ticks[0]) / time_code.CUC_FRACTION / (period * layouts.SAMPLES)) + 1
+    spans = [ticks[packets["clock_partition"] == octet] for octet in np.unique(packets["clock_partition"])]
+    elapsed = [float(span[-1] - span[0]) / time_code.CUC_FRACTION for span in spans]
+    return sum(round(seconds / (period * layouts.SAMPLES)) + 1 for seconds in elapsed)

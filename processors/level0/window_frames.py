@@ -93,7 +93,7 @@ def by_window(
         for file, rows in zip(files, windows.values(), strict=True)
     ]
     at = 0
-    for block in frame_merge.merged(segments, account=frame_merge.MergeAccount()):
+    for block in _merged(segments, link):
         for target, rows in targets:
             first, end = np.searchsorted(rows, [at, at + len(block.frames)])
             target["corrected"][first:end] = np.minimum(block.corrected, 0xFFFF)[rows[first:end] - at]
@@ -104,13 +104,17 @@ def by_window(
     return files, times
 
 
+def _merged(segments: list[frame_merge.Segment], link: spacelink.Link) -> Iterator[frame_merge.Block]:
+    return frame_merge.merged(segments, account=frame_merge.MergeAccount(), checked=link.checks_frames)
+
+
 def _pairs(segments: list[frame_merge.Segment], link: spacelink.Link) -> tuple[IntArray, int, ChannelTimes]:
     """Rows (frame, window) of all packets, the number of frames, and the times found."""
     found = [np.zeros((0, 2), dtype=np.int64)]
     reader = space_packet.PacketReader()
     first = last = np.nan
     at = 0
-    for block in frame_merge.merged(segments, account=frame_merge.MergeAccount()):
+    for block in _merged(segments, link):
         open_octets = reader.open_octets
         for run in downlink.read_block(block, reader, link):
             packets = run.found.packets
@@ -199,7 +203,7 @@ def packets_of_window(
     merge, reader = frame_merge.MergeAccount(), space_packet.PacketReader()
     parts: list[WindowPackets] = []
     suspect = False
-    for block in frame_merge.merged(_stored(recordings, link, folder), account=merge):
+    for block in frame_merge.merged(_stored(recordings, link, folder), account=merge, checked=link.checks_frames):
         runs = [] if suspect else list(downlink.read_block(block, reader, link))
         suspect = suspect or (not parts and downlink.holds_no_packets(reader.account, len(block.frames)))
         parts += [] if suspect else [_kept(run.found, window, link) for run in runs]

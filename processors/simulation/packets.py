@@ -14,6 +14,9 @@ from processors.level0 import imager, layouts
 FULL_SCALE = 30000
 """Largest amplitude of I and Q [1]: leaves room below the 16-bit limit."""
 
+_PARTITION_PLACE = 8
+"""Octet of the clock partition in the secondary header: after seven of time and one of its quality."""
+
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
 
 
@@ -331,13 +334,9 @@ def housekeeping_records(
         One record per time.
     """
     ticks, records = _blank(layouts.HK_FAST, time)
-    own = np.arange(len(ticks))
-    produced = {layouts.HK_FAST: own}
-    frames = {layouts.HOUSEKEEPING_CHANNEL: own * layouts.HOUSEKEEPING.itemsize // zone_length}
-    for vcid, others in channels.items():
-        when = np.array(sorted(record.ticks for record in others), dtype=np.int64)
-        octets = np.cumsum([0, *(_length(record) for record in sorted(others, key=lambda record: record.ticks))])
-        frames[vcid] = octets[np.searchsorted(when, ticks)] // zone_length
+    produced = {layouts.HK_FAST: np.arange(len(ticks))}
+    frames = _frames_filled(ticks, own=layouts.HOUSEKEEPING, channels=channels, zone_length=zone_length)
+    for others in channels.values():
         for apid in {record.apid for record in others}:
             of_apid = np.array(sorted(record.ticks for record in others if record.apid == apid), dtype=np.int64)
             produced[apid] = produced.get(apid, 0) + np.searchsorted(of_apid, ticks)
@@ -352,13 +351,74 @@ def housekeeping_records(
     return _records(ticks, layouts.HK_FAST, records)
 
 
+def slow_housekeeping_records(
+    time: FloatArray,
+    *,
+    channels: Mapping[int, Sequence[PacketRecord]],
+    zone_length: int,
+    capacity: int = 1 << 22,
+    first_counter: Mapping[int, int] | None = None,
+    played_back: Mapping[int, int] | None = None,
+) -> list[PacketRecord]:
+    """HK_SLOW packets with the pointers of the recorder, which keeps every frame until it is full.
+
+    Parameters
+    ----------
+    time : FloatArray
+        GPS time of each packet, ascending, shape (time,) [s].
+    channels : mapping of int to sequence of PacketRecord
+        Everything else produced, by virtual channel.
+    zone_length : int
+        Octets of packets in a frame [1]: a frame is recorded once its packets fill it.
+    capacity : int
+        Frames of a channel that the recorder holds before it overwrites the oldest [1].
+    first_counter : mapping of int to int, optional
+        Counter of the first frame of a channel, where it is not 0 [1].
+    played_back : mapping of int to int, optional
+        Counter of the newest frame of a channel that has been played back, where one has [1].
+
+    Returns
+    -------
+    list of PacketRecord
+        One record per time.
+    """
+    ticks, records = _blank(layouts.HK_SLOW, time)
+    frames = _frames_filled(ticks, own=layouts.SLOW_HOUSEKEEPING, channels=channels, zone_length=zone_length)
+    records["recorder"] = layouts.NO_FRAME
+    for column, vcid in enumerate(layouts.COUNTED_CHANNELS):
+        filled = frames.get(vcid, np.zeros(len(ticks), dtype=np.int64))
+        first = (first_counter or {}).get(vcid, 0)
+        pointers = {"oldest": first + np.maximum(filled - capacity, 0), "newest": first + filled - 1}
+        if vcid in (played_back or {}):
+            pointers["played_back"] = np.minimum((played_back or {})[vcid], pointers["newest"])
+        for name, pointer in pointers.items():
+            wrapped = pointer % layouts.FRAME_COUNT_MODULUS
+            records["recorder"][name][:, column] = np.where(filled > 0, wrapped, layouts.NO_FRAME)
+    return _records(ticks, layouts.HK_SLOW, records)
+
+
+def _frames_filled(
+    ticks: IntArray, *, own: np.dtype[np.void], channels: Mapping[int, Sequence[PacketRecord]], zone_length: int
+) -> dict[int, IntArray]:
+    """Frames of each channel that packets produced before each time have filled; own ones are on channel 0."""
+    octets = {layouts.HOUSEKEEPING_CHANNEL: np.arange(len(ticks)) * own.itemsize}
+    for vcid, records in channels.items():
+        ordered = sorted(records, key=lambda record: record.ticks)
+        when = np.array([record.ticks for record in ordered], dtype=np.int64)
+        produced = np.cumsum([0, *(_length(record) for record in ordered)])[np.searchsorted(when, ticks)]
+        octets[vcid] = octets.get(vcid, 0) + produced
+    return {vcid: count // zone_length for vcid, count in octets.items()}
+
+
 def telemetry(
     *,
     housekeeping_time: FloatArray,
+    slow_housekeeping_time: FloatArray | None = None,
     navigation: Sequence[PacketRecord] = (),
     events: Sequence[CarrierObservation] = (),
     imagery: Sequence[PacketRecord] = (),
     zone_length: int = 884,
+    clock_partition: int = 0,
 ) -> dict[int, list[bytes]]:
     """Everything one spacecraft sends, by virtual channel.
 
@@ -367,7 +427,9 @@ def telemetry(
     Parameters
     ----------
     housekeeping_time : FloatArray
-        GPS time of each housekeeping packet, shape (time,) [s].
+        GPS time of each HK_FAST packet, shape (time,) [s].
+    slow_housekeeping_time : FloatArray, optional
+        GPS time of each HK_SLOW packet, of which there are none where left out, shape (slow time,) [s].
     navigation : sequence of PacketRecord
         From `navigation_records`.
     events : sequence of CarrierObservation
@@ -376,12 +438,15 @@ def telemetry(
         From `line_records` and `ancillary_records`.
     zone_length : int
         Octets of packets in a frame [1].
+    clock_partition : int
+        Clock partition of all packets; sequence counts and counters of production begin with it [1].
 
     Returns
     -------
     dict of int to list of bytes
         Space packets in time order.
     """
+    slow_time = np.zeros(0) if slow_housekeeping_time is None else slow_housekeeping_time
     carried = [record for event in events for record in event_records(event)]
     table = [record for record in carried if record.apid == layouts.RO_EVT]
     channels = {
@@ -389,9 +454,31 @@ def telemetry(
         layouts.IMAGER_CHANNEL: list(imagery),
         layouts.TABLE_CHANNEL: table,
     }
-    housekeeping = housekeeping_records(housekeeping_time, channels=channels, zone_length=zone_length)
+    housekeeping = _housekeeping(housekeeping_time, slow_time, channels, zone_length)
     channels = {layouts.HOUSEKEEPING_CHANNEL: housekeeping, **channels}
-    return {vcid: space_packets(records) for vcid, records in channels.items() if records}
+    return {
+        vcid: space_packets([_in_partition(record, clock_partition) for record in records])
+        for vcid, records in channels.items()
+        if records
+    }
+
+
+def _housekeeping(
+    time: FloatArray, slow_time: FloatArray, channels: Mapping[int, Sequence[PacketRecord]], zone_length: int
+) -> list[PacketRecord]:
+    """HK_FAST and HK_SLOW packets. Each count the others: for the first, those of the second need only be as long."""
+    own = layouts.HOUSEKEEPING_CHANNEL
+    blank = slow_housekeeping_records(slow_time, channels={}, zone_length=zone_length)
+    fast = housekeeping_records(time, channels={own: blank, **channels}, zone_length=zone_length)
+    slow = slow_housekeeping_records(slow_time, channels={own: fast, **channels}, zone_length=zone_length)
+    return [*fast, *slow]
+
+
+def _in_partition(record: PacketRecord, partition: int) -> PacketRecord:
+    if partition == 0:
+        return record
+    at = _PARTITION_PLACE
+    return record._replace(data=record.data[:at] + bytes([partition]) + record.data[at + 1 :])
 
 
 def _length(record: PacketRecord) -> int:

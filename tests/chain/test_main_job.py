@@ -246,7 +246,7 @@ def test_a_pass_cut_in_mid_frame_is_used_as_far_as_it_goes(with_bad_files: Run, 
     assert state == "partial"
     with sqlite3.connect(with_bad_files.home / "terralimb.sqlite") as connection:
         (report,) = connection.execute(
-            "SELECT report FROM outcome WHERE stage = 'ingest_downlink' AND unit LIKE '%cut.dat'"
+            "SELECT report FROM outcome WHERE stage = 'decode_recordings' AND unit LIKE '%cut.dat'"
         ).fetchone()
     assert json.loads(report)["frames"] == 20
 

@@ -45,17 +45,23 @@ def apid(packet):
     return (packet[0] & 7) << 8 | packet[1]
 
 
-def assert_conserved(result):
-    octets, frames = result.completeness["bytes"], result.completeness["frames"]
-    assert octets["in"] == octets["frames"] + octets["junk"] + octets["tail"]
+def assert_conserved(result, size, spacelink):
+    """Every octet, frame and octet of a packet zone went to exactly one place."""
+    account = result.completeness
+    octets, frames, zones = account["bytes"], account["frames"], account["zone_bytes"]
+    assert octets["in"] == octets["frames"] + octets["junk"] + octets["tail"] == size
     failures = ("uncorrectable", "check_failed", "foreign", "invalid", "duplicate", "conflict")
     assert frames["received"] == frames["accepted"] + sum(frames[name] for name in failures)
-    assert frames["accepted"] == sum(row["frames"] for row in result.completeness["virtual_channels"])
+    assert frames["accepted"] == sum(row["frames"] for row in account["virtual_channels"])
+    assert zones["in"] == zones["packets"] + zones["dropped"]
+    if spacelink.frame is not None:
+        assert zones["in"] == (frames["accepted"] - frames["idle"]) * spacelink.layout.zone_length
+    assert min(*octets.values(), *frames.values(), *zones.values()) >= 0
 
 
 def decode(*recordings, spacelink=OURS):
     result = downlink.decode(recordings, link=spacelink)
-    assert_conserved(result)
+    assert_conserved(result, sum(map(len, recordings)), spacelink)
     return result
 
 
@@ -259,7 +265,10 @@ def test_seventeen_wrong_symbols_in_one_codeword_quarantine_the_whole_frame(sent
     ids=["randomizer", "basis", "code"],
 )
 def test_wrong_coding_is_refused_with_a_reason(clean, change):
-    with pytest.raises(downlink.LinkMismatchError, match=r"configuration suspect: not one of .* frames decodes; they do with randomizer: ccsds") as caught:
+    with pytest.raises(
+        downlink.LinkMismatchError,
+        match=r"configuration suspect: not one of .* frames decodes; they do with randomizer: ccsds",
+    ) as caught:
         downlink.decode([clean.cadus], link=dataclasses.replace(OURS, **change))
     assert caught.value.cause == "link_mismatch"
 
@@ -543,6 +552,7 @@ def test_simulator_refuses_errors_that_nothing_would_notice():
     blind = link.Link("b", "frames", link.Frame("aos", 300), "none", None, (SCID,), {}, "none")
     with pytest.raises(ValueError, match="no truth"):
         simulation.assemble_pass({2: packet_list(6, 5)}, link=blind, spacecraft=SCID, bit_error_rate=0.001)
-    tm = link.Link("t", "frames", link.Frame("tm", 300), "none", None, (SCID,), {}, "none")
-    with pytest.raises(ValueError, match="AOS"):
-        simulation.assemble_pass({2: packet_list(6, 5)}, link=tm, spacecraft=SCID)
+    with pytest.raises(ValueError, match="neither slips nor polarity"):
+        simulation.assemble_pass(
+            {2: packet_list(6, 5)}, link=blind, spacecraft=SCID, impairments=simulation.Impairments(bit_offset=3)
+        )

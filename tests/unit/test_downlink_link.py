@@ -47,11 +47,15 @@ def test_lengths_follow_from_the_fields():
         (("frame", "length"), "892", r"frame\.length"),
         (("frame", "length"), 17, "fit frame.length|no room"),
         (("frame", "fecf"), 1, r"frame\.fecf"),
-        (("frame", "fhec"), True, r"frame\.fhec: .* not supported yet"),
+        (("frame", "fhec"), 1, r"frame\.fhec: expected true or false"),
+        (("frame", "insert_zone"), -1, r"frame\.insert_zone"),
+        (("frame", "insert_zone"), 880, "no room for packets"),
         (("frame", "lenght"), 892, r"frame\.lenght: no such field"),
-        (("coding", "randomizer"), "ccsds17", "not supported yet"),
-        (("coding", "reed_solomon", "e"), 8, r"reed_solomon\.e"),
-        (("coding", "reed_solomon", "interleave"), 6, r"interleave"),
+        (("coding", "randomizer"), "ccsds16", r"coding\.randomizer: expected one of"),
+        (("coding", "reed_solomon", "e"), 8, "do not fit frame.length"),
+        (("coding", "reed_solomon", "e"), 12, r"reed_solomon\.e: expected 8 or 16"),
+        (("coding", "reed_solomon", "interleave"), 9, r"interleave"),
+        (("coding", "reed_solomon", "interleave"), 6, "do not fit frame.length"),
         (("coding", "reed_solomon", "interleave"), 5, "do not fit frame.length"),
         (("coding", "reed_solomon", "basis"), "natural", r"basis"),
         (("coding", "reed_solomon", "virtual_fill"), 3, "do not fit frame.length"),
@@ -60,6 +64,7 @@ def test_lengths_follow_from_the_fields():
         (("virtual_channels",), {64: "packets"}, "virtual_channels: 64"),
         (("virtual_channels",), {3: "video"}, r"virtual_channels\.3"),
         (("packet_check",), "crc32", "packet_check"),
+        (("packet_time",), "unix", "packet_time: expected one of none, cuc, cds"),
         (("comment",), "x", "comment: no such field"),
     ],
 )
@@ -84,6 +89,38 @@ def test_virtual_fill_may_count_a_codeword_or_the_block(fill):
     mapping["frame"]["length"] = 800
     mapping["coding"]["reed_solomon"]["virtual_fill"] = fill
     assert link.link_from_mapping(mapping).reed_solomon.virtual_fill == 23
+
+
+@pytest.mark.parametrize("field", [{"fhec": True}, {"insert_zone": 4}])
+def test_tm_frames_have_neither_header_control_nor_insert_zone(field):
+    mapping = {**GOOD, "frame": {**GOOD["frame"], "type": "tm", **field}}
+    with pytest.raises(link.LinkError, match=f"frame.{next(iter(field))}: TM frames have none"):
+        link.link_from_mapping(mapping)
+
+
+@pytest.mark.parametrize("interleave", range(1, 9))
+@pytest.mark.parametrize(("e", "symbols"), [(8, 239), (16, 223)])
+def test_both_codes_are_accepted_at_every_interleave(e, symbols, interleave):
+    mapping = copy.deepcopy(GOOD)
+    mapping["frame"]["length"] = symbols * interleave
+    mapping["coding"]["reed_solomon"].update(e=e, interleave=interleave)
+    parsed = link.link_from_mapping(mapping)
+    assert parsed.reed_solomon.e == e
+    assert parsed.cadu_length == 4 + 255 * interleave
+    assert parsed.reed_solomon.data_length == symbols * interleave
+
+
+def test_header_control_and_insert_zone_move_the_packets_back():
+    mapping = {**GOOD, "frame": {**GOOD["frame"], "fhec": True, "insert_zone": 10}}
+    layout = link.link_from_mapping(mapping).layout
+    assert (layout.header_length, layout.data_field, layout.zone) == (8, 18, slice(20, 892))
+
+
+@pytest.mark.parametrize("name", ["none", "ccsds", "ccsds17"])
+def test_randomizers_are_kept_by_name(name):
+    mapping = copy.deepcopy(GOOD)
+    mapping["coding"]["randomizer"] = name
+    assert link.link_from_mapping(mapping).randomizer == name
 
 
 def test_frames_without_markers_have_no_coding_left():

@@ -50,14 +50,37 @@ def events(records):
 
 @pytest.mark.parametrize(
     ("layout", "octets"),
-    [(0x010, 256), (0x022, 80), (0x030, 950), (0x031, 950), (0x034, 64), (0x050, 3110), (0x054, 3110), (0x055, 128)],
+    [
+        (0x010, 256),
+        (0x011, 1024),
+        (0x013, 48),
+        (0x022, 80),
+        (0x032, 1866),
+        (0x033, 1866),
+        (0x030, 950),
+        (0x031, 950),
+        (0x034, 64),
+        (0x050, 3110),
+        (0x054, 3110),
+        (0x055, 128),
+    ],
 )
 def test_packets_have_the_lengths_of_the_interface(layout, octets):
     assert layouts.LAYOUTS[layout].itemsize == octets
 
 
 def test_document_states_the_offsets_that_are_flown():
-    names = {"HK_FAST": 0x010, "GN_PVT": 0x022, "RO_CL": 0x030, "RO_EVT": 0x034, "IM_LINE": 0x050, "IM_ANC": 0x055}
+    names = {
+        "HK_FAST": 0x010,
+        "HK_SLOW": 0x011,
+        "TCO": 0x013,
+        "GN_PVT": 0x022,
+        "RO_CL": 0x030,
+        "RO_OL": 0x032,
+        "RO_EVT": 0x034,
+        "IM_LINE": 0x050,
+        "IM_ANC": 0x055,
+    }
     sections = re.split(r"^## ", DOCUMENT.read_text(), flags=re.MULTILINE)[1:]
     common = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \|", sections[0], flags=re.MULTILINE)
     assert len(sections) == 1 + len(names)
@@ -299,7 +322,6 @@ def test_strip_without_lines_or_location_is_refused():
 @pytest.mark.parametrize(
     ("field", "value", "cause"),
     [
-        ("compression", 1, "compression_unknown"),
         ("pixel_count", 1024, "strip_inconsistent"),
         ("gain", 3.0, "strip_inconsistent"),
         ("tdi", 9, "strip_inconsistent"),
@@ -312,6 +334,188 @@ def test_line_that_differs_from_its_strip_is_refused(field, value, cause):
     with pytest.raises(quality.BadInputError, match="band red") as caught:
         imager.strip_from_packets({**lines, 0x052: records.tobytes()}, anchors)
     assert caught.value.cause == cause
+
+
+@pytest.mark.parametrize("length", [3110, 1200])
+def test_compressed_lines_are_counted_and_are_no_pixel_values(length):
+    counts = a_strip(lines=40)[0]
+    lines, anchors = strip_packets(lines=40)
+    packets = [bytearray(lines[0x052][i : i + 3110]) for i in range(0, len(lines[0x052]), 3110)]
+    for number in (0, 7, 39):
+        packets[number][21] = 1
+        packets[number][4:6] = (length - 7).to_bytes(2, "big")
+        del packets[number][length:]
+    decoded = imager.strip_from_packets({**lines, 0x052: b"".join(packets)}, anchors)
+    held = ~np.isin(np.arange(40), (0, 7, 39))
+    assert decoded.attrs["undecodable_lines"] == 3
+    assert decoded.attrs["complete"] == 0
+    assert decoded.attrs["gain"][2] == 2.0
+    assert_array_equal(decoded["line_valid"].sel(band="red"), held)
+    assert_array_equal(decoded["counts"].sel(band="red"), np.where(held[:, np.newaxis], counts[2], 0))
+    assert decoded["line_valid"].sel(band="blue").all()
+
+
+def test_a_band_of_compressed_lines_only_leaves_the_others():
+    lines, anchors = strip_packets(lines=40)
+    records = np.frombuffer(lines[0x050], dtype=layouts.LINE).copy()
+    records["compression"] = 1
+    decoded = imager.strip_from_packets({**lines, 0x050: records.tobytes()}, anchors)
+    assert decoded.attrs["undecodable_lines"] == 40
+    assert not decoded["line_valid"].sel(band="blue").any()
+    assert decoded["line_valid"].sel(band="green").all()
+
+
+def test_a_line_of_another_length_that_says_it_is_not_compressed_is_refused():
+    lines, anchors = strip_packets(lines=40)
+    short = bytearray(lines[0x050][:1200])
+    short[4:6] = (1200 - 7).to_bytes(2, "big")
+    with pytest.raises(quality.BadInputError, match="octets, not 3110"):
+        imager.strip_from_packets({**lines, 0x050: bytes(short) + lines[0x050][3110:]}, anchors)
+    with pytest.raises(quality.BadInputError, match="too short"):
+        imager.strip_from_packets({**lines, 0x050: bytes(short[:4]) + b"\x00\x04" + bytes(5)}, anchors)
+
+
+def test_a_strip_is_complete_only_with_every_line_of_every_band():
+    lines, anchors = strip_packets(lines=40)
+    decoded = imager.strip_from_packets(lines, anchors)
+    assert (decoded.attrs["complete"], decoded.attrs["undecodable_lines"]) == (1, 0)
+    assert imager.strip_from_packets({**lines, 0x053: lines[0x053][:-3110]}, anchors).attrs["complete"] == 0
+
+
+def imaged(first_line, start, *, lines=40, partition=0):
+    """Packets of a strip of its own, of a clock partition of its own."""
+    counts, time, longitude, latitude = a_strip(lines, seed=first_line)
+    time = time - START + start
+    images = encoder.line_records(
+        counts, line_time=time, gain=[1.0] * 5, integration_time=[0.01] * 5, first_line=first_line
+    )
+    anchors = encoder.ancillary_records(time, edge_longitude=longitude, edge_latitude=latitude, first_line=first_line)
+    by_apid = {apid: stream([r for r in images if r.apid == apid]) for apid in layouts.IM_LINE}
+    by_apid[layouts.IM_ANC] = stream(anchors)
+    return {apid: set_octet(packets, apid, 14, partition) for apid, packets in by_apid.items()}
+
+
+def set_octet(packets, apid, at, value):
+    records = np.frombuffer(packets, dtype=np.uint8).copy().reshape(-1, layouts.LAYOUTS[apid].itemsize)
+    records[:, at] = value
+    return records.tobytes()
+
+
+def strips(*parts):
+    lines = {apid: b"".join(part.get(apid, b"") for part in parts) for apid in layouts.IM_LINE}
+    return imager.strips_from_packets(lines, b"".join(part[layouts.IM_ANC] for part in parts))
+
+
+@pytest.mark.parametrize(
+    ("first_line", "later", "partition", "expected"),
+    [
+        (40, 40 / 30, 0, [80]),
+        (339, 9.0, 0, [379]),
+        (340, 9.0, 0, [40, 40]),
+        (40, 11.5, 0, [40, 40]),
+        (0, 11.5, 0, [40, 40]),
+        (40, 0.4, 1, [40, 40]),
+        (40, -86400.0, 1, [40, 40]),
+    ],
+)
+def test_strips_end_at_a_gap_of_lines_or_time_and_with_the_clock_partition(first_line, later, partition, expected):
+    first, second = imaged(0, START), imaged(first_line, START + later, partition=partition)
+    found = strips(first, second)
+    assert [strip.sizes["line"] for strip in found] == expected
+    assert sum(int(strip["line_valid"].sum()) for strip in found) == 5 * 80
+    assert int(found[-1]["line"][-1]) == first_line + 39
+    assert_array_equal(found[-1]["counts"][:, -40:], a_strip(40, seed=first_line)[0])
+    assert [strip.attrs["refused_strips"] for strip in found] == [""] * len(found)
+
+
+def test_a_strip_that_cannot_be_located_costs_no_other():
+    first, second = imaged(0, START), imaged(1000, START + 60.0)
+    second[layouts.IM_ANC] = b""
+    (found,) = strips(first, second)
+    assert found.sizes["line"] == 40
+    assert "IM_ANC" in found.attrs["refused_strips"]
+    with pytest.raises(quality.BadInputError, match="IM_ANC"):
+        strips(second)
+    with pytest.raises(quality.BadInputError, match="IM_LINE"):
+        imager.strips_from_packets({}, first[layouts.IM_ANC])
+
+
+def test_ancillary_packets_far_from_any_line_belong_to_no_strip():
+    first, off = imaged(0, START), imaged(5000, START + 300.0)
+    (found,) = strips(first, {layouts.IM_ANC: off[layouts.IM_ANC]})
+    assert found.sizes["line"] == 40
+    assert found.attrs["complete"] == 1
+
+
+def clocked(records, *, shift=0.0, partition=0, quality_octet=0):
+    """Packets whose secondary header says another time and partition; what the instrument measured is untouched."""
+    moved = []
+    for record in records:
+        ticks = record.ticks + round(shift * (1 << 24))
+        header = ticks.to_bytes(7, "big") + bytes([quality_octet, partition])
+        moved.append(record._replace(ticks=ticks, data=header + record.data[9:]))
+    return moved
+
+
+@pytest.mark.parametrize("shift", [-1.0, 86400.0, -START + 10.0])
+def test_a_clock_jump_within_an_event_drops_no_sample_and_is_flagged(shift):
+    event = an_event(samples=1000)
+    records = encoder.event_records(event)
+    packets = encoder.space_packets(records[:10]) + encoder.space_packets(
+        clocked(records[10:], shift=shift, partition=1)
+    )
+    (decoded,) = occultation.events_from_packets(b"".join(packets))
+    assert np.max(np.abs(decoded["carrier_phase"].values - event.carrier_phase)) < 2e-4
+    assert_allclose(decoded["time"], event.time + shift * (np.arange(1000) >= 500), rtol=0, atol=1e-6)
+    assert decoded.attrs["time_correlated"] == 0
+    assert (decoded.attrs["missing_packets"], decoded.attrs["complete"]) == (0, 1)
+
+
+def test_a_lost_second_next_to_a_clock_jump_is_still_counted_without_the_table_entry():
+    records = [r for r in encoder.event_records(an_event(samples=1000)) if r.apid != layouts.RO_EVT]
+    packets = encoder.space_packets([*records[:4], *records[5:10]])
+    packets += encoder.space_packets(clocked(records[10:], shift=-7.0, partition=1))
+    (decoded,) = occultation.events_from_packets(b"".join(packets))
+    assert (decoded.attrs["received_packets"], decoded.attrs["missing_packets"]) == (19, 1)
+    assert decoded.attrs["complete"] == 0
+
+
+def test_an_event_is_complete_only_if_its_table_entry_says_so():
+    packets = encoder.space_packets(encoder.event_records(an_event(samples=500)))
+    for kept, complete in [(packets, 1), (packets[:-1], 0), (packets[1:], 0), (packets[-1:], 0)]:
+        (decoded,) = occultation.events_from_packets(b"".join(kept))
+        assert decoded.attrs["complete"] == complete
+
+
+@pytest.mark.parametrize(("octet", "correlated"), [(0x00, 1), (0x7F, 1), (0x80, 0), (0xBF, 0)])
+def test_records_of_a_free_running_clock_are_flagged(octet, correlated):
+    event = clocked(encoder.event_records(an_event(samples=100)), quality_octet=octet)
+    assert events(event)[0].attrs["time_correlated"] == correlated
+    time, position, velocity = orbit(5)
+    fixes = clocked(encoder.navigation_records(time, position=position, velocity=velocity), quality_octet=octet)
+    assert navigation.ephemeris_from_packets(stream(fixes)).attrs["time_correlated"] == correlated
+    lines, anchors = strip_packets(lines=40)
+    strip = imager.strip_from_packets({0x051: set_octet(lines[0x051], 0x051, 13, octet)}, anchors)
+    assert strip.attrs["time_correlated"] == correlated
+
+
+def test_a_partition_whose_clock_is_off_from_the_fixes_is_known_and_flags_what_it_holds():
+    time, position, velocity = orbit(40)
+    fixes = encoder.navigation_records(time, position=position, velocity=velocity)
+    packets = stream(fixes[:20]) + stream(clocked(fixes[20:30], shift=-1.0, partition=1))
+    packets += stream(clocked(fixes[30:], shift=0.1, partition=2))
+    assert navigation.uncorrelated_partitions(packets) == (1,)
+    assert navigation.uncorrelated_partitions(b"") == ()
+    decoded = navigation.ephemeris_from_packets(packets)
+    assert_array_equal(decoded["time"], time)
+    assert decoded.attrs["time_correlated"] == 0
+    for partition, correlated in [(0, 1), (1, 0), (2, 1)]:
+        event = stream(clocked(encoder.event_records(an_event(samples=100)), partition=partition))
+        (sounded,) = occultation.events_from_packets(event, uncorrelated=(1,))
+        assert sounded.attrs["time_correlated"] == correlated
+        part = imaged(0, START, partition=partition)
+        strip = imager.strip_from_packets(part, part[layouts.IM_ANC], uncorrelated=(1,))
+        assert strip.attrs["time_correlated"] == correlated
 
 
 def test_signal_outside_the_interface_is_refused():
@@ -346,6 +550,23 @@ def test_housekeeping_counts_what_was_produced_before_it():
     assert_array_equal(counters["frames_produced"].sel(vcid=0), np.arange(20) * 256 // 884)
     octets = np.minimum(np.arange(1, 21), 10) * 950 + np.arange(1, 21) * 80
     assert_array_equal(counters["frames_produced"].sel(vcid=2), octets // 884)
+
+
+def test_the_oldest_frame_recorded_is_what_the_last_packet_says():
+    ticks, records = encoder._blank(layouts.HK_SLOW, START + np.array([0.0, 10.0]))
+    records["recorder"]["oldest"] = [[9] * 8, [10, 11, 12, 13, 14, 15, layouts.NO_FRAME, 0]]
+    records["recorder"]["newest"] = 500
+    packets = stream(encoder._records(ticks, layouts.HK_SLOW, records))
+    assert housekeeping.oldest_recorded(packets) == {0: 10, 1: 11, 2: 12, 3: 13, 4: 14, 5: 15, 63: 0}
+    assert housekeeping.oldest_recorded(b"") == {}
+
+
+def test_an_event_begins_when_its_table_entry_says_whatever_was_lost():
+    event = an_event(samples=500)
+    packets = encoder.space_packets(encoder.event_records(event))
+    for kept, start in [(packets, 0), (packets[3:], 0), (packets[-1:], 0), (packets[3:-1], 150)]:
+        (decoded,) = occultation.events_from_packets(b"".join(kept))
+        assert occultation.start_time(decoded) == pytest.approx(event.time[start], abs=1e-6)
 
 
 def received(result, *apids):
