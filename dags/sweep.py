@@ -1,7 +1,7 @@
 """Find whatever the ledger says is unfinished, whoever forgot it, and trigger the DAG that does it.
 
 Asset events are doorbells; this is the round that finds the visitor who did not ring. It also raises the alarm when
-auxiliary data grow stale.
+auxiliary data grow stale, and asks for frames that are missing to be sent again.
 """
 
 import datetime as dt
@@ -35,10 +35,15 @@ def sweep() -> None:
     def check_staleness() -> list[str]:
         return scheduling.stale_auxiliary()
 
+    @task(execution_timeout=dt.timedelta(minutes=5))
+    def settle_requests() -> dict[str, int]:
+        return scheduling.settle_requests()
+
     TriggerDagRunOperator.partial(task_id="trigger", execution_timeout=dt.timedelta(minutes=5)).expand_kwargs(
         find_unfinished()
     )
     check_staleness()
+    settle_requests()
 
 
 sweep()

@@ -68,7 +68,7 @@ def plot(windows: Sequence[Row]) -> bytes:
     label = "on-board time (UTC)" if timed else "time of receipt (UTC): this link's packets carry no time"
     left_out = len(windows) - len(shown)
     if left_out:
-        label += f"; {left_out} passes without on-board time are not shown"
+        label += f"; passes without on-board time, not shown: {left_out}"
     grid[-1].set_xlabel(label, fontsize=9)
     _legend(figure)
     stream = io.BytesIO()
@@ -146,7 +146,7 @@ def _heading(name: str, rows: Sequence[Row]) -> str:
     held, expected = sum(row["held"] for row in rows), sum(row["expected"] for row in rows)
     # Rounded down: what is not whole never reads as 100.
     part = f"{held * 10_000 // expected / 100:.2f} %" if expected else "nothing expected"
-    return f"{name}   {part}   {held:,} of {expected:,} packets in {len(rows)} windows".replace(",", " ")
+    return f"{name}   {part}   {held:,} of {expected:,} packets, windows: {len(rows)}".replace(",", " ")
 
 
 def _mark_gaps(axes: Axes, rows: Sequence[Row], middle: npt.NDArray[np.float64]) -> None:

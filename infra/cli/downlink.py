@@ -46,10 +46,6 @@ def decode(
         raise typer.Exit(1)
 
 
-SCENE_LINES = 300
-"""Lines of the modelled scene; longer imagery sees it again and again, forth and back."""
-
-
 @app.command()
 def simulate(
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the pass and its truth."),
@@ -70,6 +66,7 @@ def simulate(
 
     Then: terralimb downlink decode OUT/*.cadu --link OUT/link.yaml --out DECODED
     """
+    from infra.demonstration import modelled_telemetry
     from infra.stages import links
     from processors.ccsds import link as spacelink
     from processors.simulation import downlink
@@ -80,7 +77,7 @@ def simulate(
         raise typer.BadParameter(f"--spacecraft {spacecraft}: the link knows {min(link.spacecraft)} to 99")
     steps = progress.Progress(Console(stderr=True))
     steps.announce(f"modelling {minutes:g} minutes of telemetry")
-    sent, orbits = _modelled_telemetry(seed, minutes, link.layout.zone_length)
+    sent, orbits = modelled_telemetry.telemetry(seed, minutes=minutes, zone_length=link.layout.zone_length)
     out.mkdir(parents=True, exist_ok=True)
     _remove_recordings(out)
     (out / "link.yaml").write_text(yaml.safe_dump(definition, sort_keys=False))
@@ -108,64 +105,6 @@ def _remove_recordings(out: Path) -> None:
     """Recordings of an earlier run beside this truth would be recordings it does not speak of."""
     for path in [out / "pass.cadu", *out.glob("station-*.cadu")]:
         path.unlink(missing_ok=True)
-
-
-def _modelled_telemetry(seed: int, minutes: float, zone_length: int) -> tuple[dict[int, list[bytes]], str]:
-    """Packets of everything modelled, by virtual channel, and the orbits of the GNSS satellites."""
-    import numpy as np
-
-    from infra.demonstration import modelled_input
-    from processors import timescales
-    from processors.simulation import occultation, packets
-
-    start = float(timescales.gps_from_utc(modelled_input.START))
-    sounded = occultation.simulate_occultations(start_gps=start, count=max(round(minutes), 1), seed=seed)
-    orbit = sounded.receiver_orbit
-    stop = max(float(orbit.time[-1]), start + 60.0 * minutes)
-    beat = np.arange(min(float(orbit.time[0]), start), stop + 1.0) + 0.5
-    sent = packets.telemetry(
-        housekeeping_time=beat,
-        slow_housekeeping_time=beat[::10],
-        navigation=packets.navigation_records(
-            orbit.time, position=orbit.position, velocity=orbit.velocity, clock_bias=orbit.clock_bias
-        ),
-        events=sounded.events,
-        imagery=_modelled_imagery(seed, start, minutes),
-        zone_length=zone_length,
-    )
-    return sent, sounded.sp3
-
-
-def _modelled_imagery(seed: int, start: float, minutes: float) -> list[Any]:
-    """Packets of lines: one scene, seen forth and back."""
-    import numpy as np
-
-    from infra.demonstration import modelled_input
-    from processors.imagery import line_packet
-    from processors.simulation import packets, scenes
-
-    lines = round(60.0 * minutes / scenes.LINE_PERIOD)
-    size = min(lines, SCENE_LINES)
-    strip = scenes.simulate_strip(seed=seed, lines=size, center=modelled_input.CENTER, time=modelled_input.START).strip
-    records: list[Any] = []
-    for first in range(0, lines, size):
-        seen = strip.isel(line=slice(None, None, 1 if first // size % 2 == 0 else -1)).isel(line=slice(lines - first))
-        number = np.arange(first, first + seen.sizes["line"], dtype=np.float64)
-        time = start + number * scenes.LINE_PERIOD
-        records += packets.line_records(
-            seen["counts"].to_numpy(),
-            line_time=time,
-            first_line=first,
-            gain=line_packet.per_band(strip, "gain").tolist(),
-            integration_time=line_packet.per_band(strip, "integration_time").tolist(),
-        )
-        records += packets.ancillary_records(
-            time,
-            first_line=first,
-            edge_longitude=seen["edge_longitude"].to_numpy(),
-            edge_latitude=seen["edge_latitude"].to_numpy(),
-        )
-    return records
 
 
 def _lost_everywhere(truths: list[dict[str, Any]]) -> set[tuple[int, int]]:

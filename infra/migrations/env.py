@@ -2,11 +2,12 @@
 
 from alembic import context
 
-from infra import catalog_store, database, ledger
+from infra import catalog_store, completeness_ledger, database, ledger
 
 engine = database.engine(context.config.attributes["url"])
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=[ledger.metadata, catalog_store.metadata])
+    tables = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata]
+    context.configure(connection=connection, target_metadata=tables)
     with context.begin_transaction():
         context.run_migrations()
     connection.commit()

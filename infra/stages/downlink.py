@@ -295,7 +295,8 @@ def reassemble_packets(unit: Unit, workspace: Workspace) -> UnitResult:
         found.packets, found.breaks, link, int(about["scid"]), int(about["vcid"]), str(about["window"])
     )
     zones = {**found.zones, "check_failed": found.check_failed}
-    made = dataclasses.replace(made, attributes={**made.attributes, "zones": zones})
+    held = [intervals.tolist() for intervals in found.held]
+    made = dataclasses.replace(made, attributes={**made.attributes, "zones": zones, "held": held})
     return UnitResult((made,), report={"packets": found.packets.start.size, **zones})
 
 

@@ -17,6 +17,7 @@ from processors import quality
 from processors.arrays import BoolArray, FloatArray
 from processors.ccsds import link as spacelink
 from processors.level0 import (
+    completeness,
     data_window,
     housekeeping,
     imager,
@@ -60,7 +61,7 @@ def assemble(unit: Unit, workspace: Workspace) -> UnitResult:
             start=None if window is None else window.start,
             stop=None if window is None else window.stop,
             inputs_sha256=unit.inputs_sha256,
-            account=account,
+            account={**account, "virtual_channels": _virtual_channels(unit)},
             recorder=housekeeping.oldest_recorded(merged.content(layouts.HK_SLOW)) if produced is not None else {},
         )
     )
@@ -99,6 +100,25 @@ def _account(
         "zone_bytes": {name: sum(zone[name] for zone in zones) for name in ("in", "packets", "dropped")},
         "unexplained": sum(row.unexplained for row in rows),
     }
+
+
+def _virtual_channels(unit: Unit) -> list[dict[str, Any]]:
+    """Frames of each channel that the window read, its margins among them; no part of the product for that reason."""
+    rows = []
+    for granule in unit.granules:
+        for epoch, intervals in enumerate(granule.attributes.get("held", [])):
+            held = completeness.intervals_from_rows(intervals)
+            gaps = completeness.gaps(held)
+            rows.append(
+                {
+                    "vcid": granule.attributes["vcid"],
+                    "epoch": epoch,
+                    "frames": completeness.size(held),
+                    "missing": completeness.size(gaps),
+                    "gaps": gaps.tolist(),
+                }
+            )
+    return rows
 
 
 def _completeness(group: str, account: dict[str, Any]) -> NewGranule:

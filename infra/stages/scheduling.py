@@ -100,3 +100,14 @@ def stale_auxiliary() -> list[str]:
     from infra.stages import auxiliary, workspace
 
     return auxiliary.stale(workspace.current())
+
+
+def settle_requests() -> dict[str, int]:
+    """Ask for the frames that are missing, and end the requests that nothing can come of any more."""
+    import datetime as dt
+
+    from infra.stages import workspace
+
+    book, now = workspace.current().completeness, dt.datetime.now(dt.UTC)
+    asked = len(book.plan_requests(now))
+    return {"requested": asked, "ended": len(book.expire(now))}

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra import archive, catalog_store, completeness_ledger, database, object_store, settings
 from infra import ledger as facts
+from infra.stages import links
 
 READ_SIZE = 8 << 20
 
@@ -137,8 +138,14 @@ def open_workspace(chosen: settings.Settings) -> Workspace:
         store=object_store.from_settings(chosen),
         ledger=facts.Ledger(engine),
         catalog=catalog_store.CatalogStore(engine),
-        completeness=completeness_ledger.CompletenessLedger(engine),
+        completeness=completeness_ledger.CompletenessLedger(engine, _policy()),
     )
+
+
+def _policy() -> completeness_ledger.Policy:
+    """Missing frames can be asked for again only where the spacecraft keeps them."""
+    direct = [name for name in links.names() if not links.definition(name).get("recorder", False)]
+    return completeness_ledger.Policy(without_recorder=frozenset(direct))
 
 
 @lru_cache(maxsize=1)

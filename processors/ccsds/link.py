@@ -141,6 +141,8 @@ class Link:
         Time code right after the primary header of packets with a secondary header: `cuc` (P-field-less, four octets
         of GPS seconds and three of fraction), `cds` (two octets of days since 1958, four of milliseconds, two of
         microseconds) or `none`.
+    recorder : bool
+        Whether the spacecraft keeps its frames until they are received: only then can missing ones be asked for again.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Link:
     virtual_channels: Mapping[int, str]
     packet_check: str
     packet_time: str = "none"
+    recorder: bool = False
 
     @property
     def cadu_length(self) -> int:
@@ -209,7 +212,17 @@ def link_from_mapping(mapping: Mapping[str, Any]) -> Link:
     root = _Section(
         mapping,
         "",
-        {"name", "stream", "frame", "coding", "spacecraft", "virtual_channels", "packet_check", "packet_time"},
+        {
+            "name",
+            "stream",
+            "frame",
+            "coding",
+            "spacecraft",
+            "virtual_channels",
+            "packet_check",
+            "packet_time",
+            "recorder",
+        },
     )
     stream = root.choice("stream", STREAMS)
     frame = None if stream == "packets" else _frame(root.section("frame", _FRAME_FIELDS))
@@ -226,6 +239,7 @@ def link_from_mapping(mapping: Mapping[str, Any]) -> Link:
         virtual_channels=_virtual_channels(root, frame),
         packet_check=root.choice("packet_check", PACKET_CHECKS, default="none"),
         packet_time=root.choice("packet_time", PACKET_TIMES, default="none"),
+        recorder=root.flag("recorder"),
     )
 
 

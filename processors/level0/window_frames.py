@@ -169,6 +169,7 @@ class WindowPackets(NamedTuple):
     time : on-board time, that of the packet before where one carries none, shape (packet,) [s];
     breaks : interruptions met before each, shape (packet,) [1];
     zones : octets of packet zones read, in packets and in none;
+    held : intervals of the frame counter held, by epoch, each of shape (interval, 2) [1];
     check_failed : packets that failed their packet error control [1].
     """
 
@@ -176,6 +177,7 @@ class WindowPackets(NamedTuple):
     time: FloatArray
     breaks: IntArray
     zones: dict[str, int]
+    held: list[IntArray]
     check_failed: int
 
 
@@ -208,7 +210,7 @@ def packets_of_window(
         suspect = suspect or (not parts and downlink.holds_no_packets(reader.account, len(block.frames)))
         parts += [] if suspect else [_kept(run.found, window, link) for run in runs]
     reader.finish()
-    return _joined(parts, reader.account)
+    return _joined(parts, reader.account, merge.held)
 
 
 def _stored(recordings: list[Records], link: spacelink.Link, folder: Path) -> list[frame_merge.Segment]:
@@ -232,10 +234,10 @@ def _kept(found: space_packet.Reassembly, window: data_window.Window | None, lin
     keep = packets.apid != space_packet.IDLE_APID
     if window is not None:
         keep &= (time >= window.start - data_window.MARGIN) & (time < window.stop + data_window.MARGIN)
-    return WindowPackets(packets.selected(keep), time[keep], breaks[keep], {}, failed)
+    return WindowPackets(packets.selected(keep), time[keep], breaks[keep], {}, [], failed)
 
 
-def _joined(parts: list[WindowPackets], reader: space_packet.ReaderAccount) -> WindowPackets:
+def _joined(parts: list[WindowPackets], reader: space_packet.ReaderAccount, held: list[IntArray]) -> WindowPackets:
     octets = b"".join(part.packets.content() for part in parts)
     length = np.concatenate([np.zeros(0, dtype=np.int64), *(part.packets.length for part in parts)])
     return WindowPackets(
@@ -243,6 +245,7 @@ def _joined(parts: list[WindowPackets], reader: space_packet.ReaderAccount) -> W
         time=np.concatenate([np.zeros(0), *(part.time for part in parts)]),
         breaks=np.concatenate([np.zeros(0, dtype=np.int64), *(part.breaks for part in parts)]),
         zones={"in": reader.octets, "packets": reader.packet_octets, "dropped": reader.dropped_octets},
+        held=held,
         check_failed=sum(part.check_failed for part in parts),
     )
 

@@ -77,11 +77,12 @@ class Course:
         self.octets.append(self.octets[-1] + octets)
         self.seconds.append(time.process_time())
 
-    def last_to_first(self) -> float:
-        """Rate of the last tenth of the octets by that of the first."""
+    def rates(self) -> list[float]:
+        """Speed in each tenth of the octets [Gbit/s]."""
         done, seconds = np.array(self.octets, dtype=float), np.array(self.seconds)
-        at = np.interp(np.array([0.0, 0.1, 0.9, 1.0]) * done[-1], done, seconds)
-        return float((at[1] - at[0]) / (at[3] - at[2]))
+        at = np.interp(np.linspace(0.0, done[-1], 11), done, seconds)
+        rates: list[float] = (8e-10 * done[-1] / np.diff(at)).tolist()
+        return rates
 
 
 class NotingSink(packet_files._FolderSink):
@@ -141,7 +142,7 @@ def consume(source: BinaryIO, folder: Path) -> dict[str, Any]:
         "own": max(course.own_memory for course in (reading, *sink.courses.values())),
         "before": before,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "last_to_first": {"reading": reading.last_to_first(), "merging": sink.course().last_to_first()},
+        "rates": {"reading": reading.rates(), "merging": sink.course().rates()},
         "written": sum(path.stat().st_size for path in (folder / packet_files.PACKETS).rglob("*.bin")),
         "account": account,
     }
@@ -187,6 +188,7 @@ def complaints(account: dict[str, Any], octets: int) -> list[str]:
 def report(result: dict[str, Any], octets: int, *, long: bool) -> bool:
     """Print the figures; True where every bar is met."""
     size = result["account"]["bytes"]["in"]
+    bar = f">= {LAST_TO_FIRST:g}" if long else ""
     merging = result["seconds"] - result["reading"]
     rows = [
         ("CADUs to packets, both halves", 8e-9 * size / result["seconds"], "Gbit/s", f">= {GIGABITS:g}"),
@@ -195,18 +197,18 @@ def report(result: dict[str, Any], octets: int, *, long: bool) -> bool:
         ("peak memory", result["peak"], "MiB", f"< {MEBIBYTES:.0f}"),
         ("  without pages of files", result["own"], "MiB", ""),
         ("  the same before the decode", result["before"], "MiB", ""),
-        ("last tenth by first, reading", result["last_to_first"]["reading"], "", ""),
-        ("last tenth by first, merging", result["last_to_first"]["merging"], "", ""),
+        *((f"last tenth by first, {half}", rates[-1] / rates[0], "", bar) for half, rates in result["rates"].items()),
     ]
     met = result["peak"] < MEBIBYTES and rows[0][1] >= GIGABITS
     if long:
-        met &= min(result["last_to_first"].values()) >= LAST_TO_FIRST
+        met &= min(rates[-1] / rates[0] for rates in result["rates"].values()) >= LAST_TO_FIRST
     sys.stdout.write(
         f"decode of {size / 1e6:.0f} MB of CADUs into {result['written'] / 1e6:.0f} MB of packets, one core\n"
     )
-    for name, value, unit, bar in rows:
-        limit = f">= {LAST_TO_FIRST:g}" if long and name.startswith("last") else bar
+    for name, value, unit, limit in rows:
         sys.stdout.write(f"{name:34} {value:9.3f} {unit:7} {limit}\n")
+    for half, rates in result["rates"].items():
+        sys.stdout.write(f"Gbit/s by tenths, {half}: {' '.join(f'{rate:.2f}' for rate in rates)}\n")
     wrong = complaints(result["account"], octets)
     for name in wrong:
         sys.stdout.write(f"WRONG RESULT: {name}\n")

@@ -238,7 +238,7 @@ def euclid(*, ocf):
 def test_euclid_with_the_wrong_control_field_is_refused(shared_data):
     octets = (shared_data("downlink/euclid") / "euclid_2023-07-02_lowrate_frames.u8").read_bytes()
     with pytest.raises(
-        downlink.LinkMismatchError, match="configuration suspect: .* carry an operational control field"
+        downlink.LinkMismatchError, match=r"configuration suspect: .* carry an operational control field"
     ):
         downlink.decode([octets], link=euclid(ocf=False))
 

@@ -104,7 +104,7 @@ def made(sizes, first=0):
         encoder.PacketRecord(tick, 0x20 + tick % 3, (tick.to_bytes(2, "big") * size)[: size + 1])
         for tick, size in enumerate(sizes)
     ]
-    return encoder.space_packets(records, first_sequence={apid: first for apid in (0x20, 0x21, 0x22)})
+    return encoder.space_packets(records, first_sequence=dict.fromkeys((0x20, 0x21, 0x22), first))
 
 
 def recorded(packets, spacelink, first=0):
