@@ -326,10 +326,10 @@ def splice(first: Fragments, second: Fragments, link: spacelink.Link) -> Decoded
     Returns
     -------
     DecodedFrames or None
-        The frame, where the halves make one that passes every check.
+        The frame, where the halves make one that passes every check; without code and checksum nothing would tell.
     """
     length = 8 * link.block_length
-    if link.stream != "cadu" or not first.tail.size:
+    if link.stream != "cadu" or not link.checks_frames or not first.tail.size:
         return None
     if 8 * first.tail.size - first.tail_bit + second.head_bits != length + 8 * frame_sync.MARKER_LENGTH:
         return None

@@ -6,6 +6,7 @@ on board. Within an epoch frames are ordered by their counter and held once.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -483,10 +484,12 @@ def _chosen(rows: _Rows, account: MergeAccount, freezes: BoolArray) -> tuple[Int
     account.duplicates += int(np.sum(size[plain] - 1)) - int(repeated.sum())
     conflicting: list[int] = []
     for number in np.flatnonzero(~plain).tolist():
-        some, others, repeats = _contents(rows, np.arange(opens[number], opens[number] + size[number]))
+        some, others, again = _contents(rows, np.arange(opens[number], opens[number] + size[number]), freezes)
         keep.append(np.array(some))
         conflicting += others
-        account.duplicates += repeats
+        account.frames += again
+        account.frozen += again
+        account.duplicates += int(size[number]) - len(some) - len(others) - again
         account.conflicts += len(others)
     kept = np.concatenate(keep)
     return kept[np.argsort(rows.counter[kept], kind="stable")], np.array(conflicting, dtype=np.int64)
@@ -500,26 +503,27 @@ def _repeated(rows: _Rows, group: IntArray, freezes: BoolArray) -> IntArray:
     return repeats
 
 
-def _contents(rows: _Rows, group: IntArray) -> tuple[list[int], list[int], int]:
-    """Frames that differ under one counter: those to keep, those in conflict, and the number of repeats.
+def _contents(rows: _Rows, group: IntArray, freezes: BoolArray) -> tuple[list[int], list[int], int]:
+    """Frames that differ under one counter: those to keep, those in conflict, and how many a freezing counter repeats.
 
     A recording that shows several contents under one counter comes from a spacecraft whose counter is frozen: all are
     kept, in its order. Otherwise recordings contradict each other: the least corrected is kept.
     """
     best: dict[int, int] = {}
-    seen: dict[int, dict[int, None]] = {}
+    seen: dict[int, Counter[int]] = {}
     for row in group.tolist():
         content = int(rows.fingerprint[row])
         if content not in best or rows.corrected[row] < rows.corrected[best[content]]:
             best[content] = row
-        seen.setdefault(int(rows.member[row]), {})[content] = None
-    repeats = group.size - len(best)
+        seen.setdefault(int(rows.member[row]), Counter())[content] += 1
+    frozen = [contents for member, contents in seen.items() if freezes[member]]
+    again = sum(max(max(contents[content] for contents in frozen) - 1, 0) for content in best) if frozen else 0
     longest = max((list(contents) for contents in seen.values()), key=lambda contents: (len(contents), contents))
     if len(longest) > 1:
         rest = sorted(set(best) - set(longest))
-        return [best[content] for content in [*longest, *rest]], [], repeats
+        return [best[content] for content in [*longest, *rest]], [], again
     ranked = sorted(best, key=lambda content: (int(rows.corrected[best[content]]), content))
-    return [best[ranked[0]]], [best[content] for content in ranked[1:]], repeats
+    return [best[ranked[0]]], [best[content] for content in ranked[1:]], again
 
 
 def _gathered(members: list[Member], rows: _Rows) -> ByteArray:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from processors.ccsds import link, randomizer, reed_solomon, space_packet
-from processors.level0 import downlink, packet_merge
+from processors.level0 import downlink, frame_merge, packet_merge
 from processors.simulation import downlink as simulation
 from processors.simulation import packets as encoder
 
@@ -41,7 +41,9 @@ def assert_conserved(account, size, spacelink):
     assert frames["accepted"] == sum(row["frames"] for row in account["virtual_channels"])
     assert zones["in"] == zones["packets"] + zones["dropped"]
     if spacelink.frame is not None and not account["suspect"]:
-        assert zones["in"] == (frames["accepted"] - frames["idle"]) * spacelink.layout.zone_length
+        read = (frames["accepted"] - frames["idle"]) * spacelink.layout.zone_length
+        # what a frozen counter repeats to the octet is accepted, and need not be read again
+        assert zones["in"] <= read if any(row["frozen"] for row in account["counters"]) else zones["in"] == read
     assert min(*octets.values(), *frames.values(), *zones.values()) >= 0
 
 
@@ -837,6 +839,26 @@ def test_a_recording_that_comes_octet_by_octet_gives_the_same(noisy):
     result = Decoded(AOS, [downlink.Recording("0", cut_into(part, [1]))], len(part))
     assert result.account == whole.account
     assert result.by_source == whole.by_source
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("spacelink", [AOS, TM, BARE], ids=["aos", "tm", "bare"])
+def test_how_many_frames_are_merged_at_a_time_changes_nothing(monkeypatch, spacelink, block):
+    """Losses, repeats and frames of two stations lie at the ends of blocks as well."""
+    short = encoder.space_packets([encoder.PacketRecord(n, 0x20, bytes([n]) * 61) for n in range(200)])
+    recordings = [
+        passed(short, spacelink=spacelink, lost_frames=[(CHANNEL, n) for n in lost]).cadus
+        for lost in ([4, 5, 11, 20, 30, 31, 32, 49, 50], [5, 6, 12, 20, 28, 31, 33, 49, 51])
+    ]
+    if spacelink is AOS:  # a counter of 8 bits that goes back that far counts another turn
+        recordings[1] += recordings[1]
+    whole = decode(*recordings, spacelink=spacelink)
+    monkeypatch.setattr(frame_merge, "BLOCK", block)
+    result = decode(*recordings, spacelink=spacelink)
+    assert result.account == whole.account
+    assert result.by_source == whole.by_source
+    both = passed(short, spacelink=spacelink, lost_frames=[(CHANNEL, n) for n in (5, 20, 31, 49)])
+    assert whole.packets() == by_apid(both.surviving[CHANNEL])
 
 
 PIECES = [1, 2, 3, 4, 5, 9, 100, 222, 255, 256, 257, 258]
