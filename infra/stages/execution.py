@@ -210,6 +210,7 @@ def _quarantine(unit: Unit, reason: str, workspace: Workspace) -> None:
         key = archive.quarantine_key(granule.key, granule.sha256)
         note = {"stage": unit.stage, "unit": unit.id, "source": f"{granule.bucket}/{granule.key}", "reason": reason}
         try:
+            workspace.require_registered(granule)
             workspace.store.copy(granule.bucket, granule.key, to_bucket=bucket, to_key=key)
         except (object_store.ObjectStoreError, CorruptGranuleError) as error:
             note["object"] = f"could not be kept: {error}"

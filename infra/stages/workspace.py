@@ -53,6 +53,17 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def require_registered(self, granule: facts.Granule) -> None:
+        """Check the object of a granule against the hash the ledger holds.
+
+        Raises
+        ------
+        CorruptGranuleError
+            The object in the store is not the one that was registered.
+        """
+        if self.store.digest(granule.bucket, granule.key).sha256 != granule.sha256:
+            raise CorruptGranuleError(f"{granule.bucket}/{granule.key} is not the content registered in the ledger")
+
     def stretches(self, granule: facts.Granule) -> Iterator[bytes]:
         """Bytes of a granule in pieces, however large it is, checked once the last has been read.
 

@@ -28,6 +28,14 @@ class MemoryStore:
     def put_replace(self, bucket: str, key: str, body: bytes, **_: Any) -> None:
         self.objects[bucket, key] = body
 
+    def copy(self, bucket: str, key: str, *, to_bucket: str, to_key: str) -> None:
+        if (bucket, key) not in self.objects:
+            raise object_store.ObjectMissingError(f"no object {bucket}/{key}")
+        self.put_new(to_bucket, to_key, self.objects[bucket, key])
+
+    def digest(self, bucket: str, key: str) -> object_store.ContentDigest:
+        return object_store.digest_of(self.read(bucket, key))
+
     def read(self, bucket: str, key: str) -> bytes:
         return self.objects[bucket, key]
 
@@ -65,7 +73,8 @@ def workspace(tmp_path: Path) -> Workspace:
     ledger.metadata.create_all(engine)
     store: Any = MemoryStore()
     catalog: Any = None
-    return Workspace(settings.Settings(home=tmp_path), store, ledger.Ledger(engine), catalog)
+    nothing: Any = None
+    return Workspace(settings.Settings(home=tmp_path), store, ledger.Ledger(engine), catalog, nothing)
 
 
 def arrive(workspace: Workspace, *bodies: bytes) -> None:
