@@ -61,6 +61,7 @@ contracts: setup
 
 soak: setup  ## long fault and load runs
 	$(BIN)/python -m pytest tests/soak -m soak
+	$(BIN)/python tests/benchmarks/downlink_chain.py --long
 
 bench: setup  ## benchmarks, relative to a limit or a peer in the same run
 	$(BIN)/python tests/benchmarks/downlink_coding.py

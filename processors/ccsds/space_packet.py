@@ -118,11 +118,9 @@ class PacketReader:
         Reassembly
             The packets, and what was dropped in this stretch.
         """
-        octets = (
-            np.concatenate((self._open, zones.reshape(-1)))
-            if self._open.size
-            else np.ascontiguousarray(zones).reshape(-1)
-        )
+        octets = np.empty(self._open.size + zones.size, dtype=np.uint8)
+        octets[: self._open.size] = self._open
+        octets[self._open.size :].reshape(zones.shape)[:] = zones
         before = self._tally.copy()
         room = int(self._density * octets.size * 1.25) + 64
         for _ in range(

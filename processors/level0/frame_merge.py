@@ -6,10 +6,11 @@ on board. Within an epoch frames are ordered by their counter and held once.
 """
 
 import itertools
+import mmap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,8 @@ FREEZE = 16
 STRAY_FRAMES = 2
 STRAY_DISTANCE = 1 << 16
 """So few frames so far off, and not checked by anything, have a wrong counter."""
+STEPS = 1 << 20
+"""Steps of a counter that are looked at together."""
 SMALL_MODULUS = 256
 REORDERED = 8
 """With an 8-bit counter a frame this far back is out of order; further back, the others were lost."""
@@ -180,6 +183,9 @@ def merged(
             block = _block(members, rows, last, freezes, account)
             last = int(block.counter[-1])
             yield block
+            for member in members:
+                _release(member.segment.frames)
+                _release(member.segment.entries)
 
 
 def _credible(found: list[list[Member]], account: MergeAccount, *, checked: bool) -> list[list[Member]]:
@@ -401,10 +407,9 @@ def _blocks(members: list[Member]) -> Iterator[_Rows]:
 
 def _order(segment: Segment) -> IntArray | None:
     """Order of the rows by counter where they did not arrive in it."""
-    counter = segment.entries["counter"]
-    if np.all(counter[1:] >= counter[:-1]):
+    if all(bool(np.all(steps >= 0)) for steps in _steps(segment)):
         return None
-    return np.argsort(counter, kind="stable")
+    return np.argsort(segment.entries["counter"], kind="stable")
 
 
 def _consecutive(rows: IntArray) -> bool:
@@ -463,8 +468,22 @@ def _block(members: list[Member], rows: _Rows, last: int | None, freezes: BoolAr
 
 def _freezes(segment: Segment) -> bool:
     """Tell whether the spacecraft repeats its counter: its frames then repeat themselves, nobody sent them twice."""
-    repeats = int(np.count_nonzero(np.diff(segment.entries["counter"]) == 0))
+    repeats = sum(int(np.count_nonzero(steps == 0)) for steps in _steps(segment))
     return repeats >= FREEZE and FREEZE * repeats >= len(segment.entries)
+
+
+def _steps(segment: Segment) -> Iterator[IntArray]:
+    """Steps of the counter, stretch by stretch: a segment may be longer than memory."""
+    for first in range(0, len(segment.entries) - 1, STEPS):
+        yield np.diff(segment.entries["counter"][first : first + STEPS + 1])
+        _release(segment.entries)
+
+
+def _release(stored: npt.NDArray[Any]) -> None:
+    """Give back the memory that holds what has been read of a file; it is read again where it is needed again."""
+    mapped = getattr(stored, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _chosen(rows: _Rows, account: MergeAccount, freezes: BoolArray) -> tuple[IntArray, IntArray]:
@@ -535,6 +554,7 @@ def _gathered(members: list[Member], rows: _Rows) -> ByteArray:
         wanted = rows.row[at]
         source = members[number].segment.frames
         if at.size == rows.row.size and _consecutive(wanted):
-            return np.array(source[wanted[0] : wanted[-1] + 1])
+            piece: ByteArray = source[wanted[0] : wanted[-1] + 1]
+            return piece
         frames[at] = source[wanted]
     return frames
