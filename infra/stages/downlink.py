@@ -118,6 +118,11 @@ class _WindowedSink(downlink.DiscardingSink):
         known = [time for times in self._times for time in times if np.isfinite(time)]
         return window_frames.ChannelTimes(min(known, default=np.nan), max(known, default=np.nan))
 
+    @property
+    def windows(self) -> list[int]:
+        """Windows the recording has packets of."""
+        return sorted({file.window for file in self.files if file.window is not None})
+
     def add_rejected(self, fate: str, content: bytes) -> None:
         """Keep what failed a check."""
         path = self.rejected.setdefault(fate, self._folder / fate)
@@ -146,16 +151,27 @@ def _decoded_frames(
         link=link,
         folder=workspace.scratch_folder("store"),
     )
-    made = [_frames_granule(file, link, recording) for file in sink.files]
+    files = [placed for file in sink.files for placed in _placed(file, sink.windows, link)]
+    made = [_frames_granule(file, link, recording) for file in files]
     made += [_rejected_granule(fate, path, recording) for fate, path in sorted(sink.rejected.items())]
-    if link.packet_time != "none" and sink.fragments and np.isfinite(sink.times.first):
-        made += list(_fragment_granules(sink.fragments[0], sink.times, link, recording))
+    if link.packet_time != "none" and sink.fragments:
+        made += list(_fragment_granules(sink.fragments[0], sink.windows, link, recording))
     held = {
         f"{row['scid']}/{row['vcid']}/{epoch}": intervals
         for row in account["counters"]
         for epoch, intervals in enumerate(row["held"])
     }
     return made, account, held, sink.times
+
+
+def _placed(
+    file: window_frames.WindowFrames, windows: list[int], link: spacelink.Link
+) -> list[window_frames.WindowFrames]:
+    """Frames of a channel without a whole packet, in every window of the recording: another may hold the rest of it."""
+    longest = -(-space_packet.LONGEST // link.layout.zone_length) + 1
+    if file.window is not None or not windows or file.frames > 2 * longest:
+        return [file]
+    return [file._replace(window=number) for number in windows]
 
 
 def _frames_granule(file: window_frames.WindowFrames, link: spacelink.Link, recording: str) -> NewGranule:
@@ -176,15 +192,18 @@ def _rejected_granule(fate: str, path: Path, recording: str) -> NewGranule:
 
 
 def _fragment_granules(
-    fragments: frame_decoder.Fragments, times: window_frames.ChannelTimes, link: spacelink.Link, recording: str
+    fragments: frame_decoder.Fragments, windows: list[int], link: spacelink.Link, recording: str
 ) -> Iterator[NewGranule]:
-    """Pieces of a frame, where the other piece may come with another recording of about the same on-board time."""
+    """Pieces of a frame, where the other piece may come with another recording that shares a window with this one.
+
+    Nothing tells the time of a piece, and channels lie hours apart where some of them are played back.
+    """
     ends = {
-        "head": (fragments.head, {"bits": fragments.head_bits}, times.first),
-        "tail": (fragments.tail, {"bit": fragments.tail_bit}, times.last),
+        "head": (fragments.head, {"bits": fragments.head_bits}),
+        "tail": (fragments.tail, {"bit": fragments.tail_bit}),
     }
-    for end, (octets, bits, time) in ends.items():
-        for number in sorted(set(data_window.numbers(np.array([time]))[0].tolist())) if octets.size else []:
+    for end, (octets, bits) in ends.items():
+        for number in windows if octets.size else ():
             window = data_window.window_of(number).name
             group = archive.identity(link.name, "fragments", window)
             attributes = {"link": link.name, "end": end, "window": window, **bits}

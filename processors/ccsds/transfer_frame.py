@@ -40,7 +40,7 @@ class FrameHeaders(NamedTuple):
     ocf: BoolArray
     replay: BoolArray
 
-    def selected(self, keep: BoolArray) -> "FrameHeaders":
+    def selected(self, keep: BoolArray | IntArray) -> "FrameHeaders":
         """Headers of the frames for which keep is true."""
         kept = {name: field[keep] for name, field in self._asdict().items()}
         return FrameHeaders(**kept)

@@ -17,7 +17,7 @@ from processors import quality
 from processors.arrays import ByteArray, IntArray
 from processors.ccsds import link as spacelink
 from processors.ccsds import space_packet, transfer_frame
-from processors.level0 import completeness, frame_decoder, frame_merge, frame_store
+from processors.level0 import completeness, frame_decoder, frame_epochs, frame_merge, frame_store
 
 LinkMismatchError = frame_decoder.LinkMismatchError
 STRETCH = 8 << 20
@@ -80,7 +80,7 @@ class Sink(Protocol):
         """Take frames or packets that failed a check, as received, back to back; fate says which and why."""
 
     def add_channel(
-        self, name: frame_store.ChannelName, segments: list[frame_merge.Segment], link: spacelink.Link
+        self, name: frame_store.ChannelName, segments: list[frame_epochs.Segment], link: spacelink.Link
     ) -> None:
         """Take the frames of a channel that carries packets, before they are merged."""
 
@@ -98,7 +98,7 @@ class DiscardingSink:
         """Take what failed a check."""
 
     def add_channel(
-        self, name: frame_store.ChannelName, segments: list[frame_merge.Segment], link: spacelink.Link
+        self, name: frame_store.ChannelName, segments: list[frame_epochs.Segment], link: spacelink.Link
     ) -> None:
         """Take the frames of a channel that carries packets."""
 
@@ -393,7 +393,7 @@ def _splice(
 
 def _read_channel(
     name: frame_store.ChannelName,
-    segments: list[frame_merge.Segment],
+    segments: list[frame_epochs.Segment],
     link: spacelink.Link,
     account: _Account,
     sink: Sink,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from processors import timescales
 from processors.arrays import BoolArray, FloatArray, IntArray
 from processors.ccsds import space_packet, time_code
-from processors.level0 import frame_merge
+from processors.level0 import frame_epochs
 
 MODULUS = space_packet.SEQUENCE_MODULUS
 SECONDARY_HEADER = 0x08
@@ -555,7 +555,7 @@ def _prints(pool: _Pool, rows: IntArray, channels: tuple[ChannelPackets, ...]) -
         for length in np.unique(lengths).tolist():
             same = places[lengths == length]
             windows = np.lib.stride_tricks.sliding_window_view(np.ascontiguousarray(table.octets), length)
-            prints[same] = frame_merge.fingerprints(windows[table.start[pool.row[rows[same]]]])
+            prints[same] = frame_epochs.fingerprints(windows[table.start[pool.row[rows[same]]]])
     return prints
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from processors.arrays import ByteArray, FloatArray, IntArray
 from processors.ccsds import link as spacelink
 from processors.ccsds import space_packet
-from processors.level0 import data_window, downlink, frame_merge, frame_store
+from processors.level0 import data_window, downlink, frame_epochs, frame_merge, frame_store
 
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -54,7 +54,7 @@ def record_type(frame_length: int) -> np.dtype[np.void]:
 
 
 def by_window(
-    name: frame_store.ChannelName, segments: list[frame_merge.Segment], *, link: spacelink.Link, folder: Path
+    name: frame_store.ChannelName, segments: list[frame_epochs.Segment], *, link: spacelink.Link, folder: Path
 ) -> tuple[list[WindowFrames], ChannelTimes]:
     """Write the frames of a channel to one file for each window.
 
@@ -104,11 +104,11 @@ def by_window(
     return files, times
 
 
-def _merged(segments: list[frame_merge.Segment], link: spacelink.Link) -> Iterator[frame_merge.Block]:
+def _merged(segments: list[frame_epochs.Segment], link: spacelink.Link) -> Iterator[frame_merge.Block]:
     return frame_merge.merged(segments, account=frame_merge.MergeAccount(), checked=link.checks_frames)
 
 
-def _pairs(segments: list[frame_merge.Segment], link: spacelink.Link) -> tuple[IntArray, int, ChannelTimes]:
+def _pairs(segments: list[frame_epochs.Segment], link: spacelink.Link) -> tuple[IntArray, int, ChannelTimes]:
     """Rows (frame, window) of all packets, the number of frames, and the times found."""
     found = [np.zeros((0, 2), dtype=np.int64)]
     reader = space_packet.PacketReader()
@@ -213,7 +213,7 @@ def packets_of_window(
     return _joined(parts, reader.account, merge.held)
 
 
-def _stored(recordings: list[Records], link: spacelink.Link, folder: Path) -> list[frame_merge.Segment]:
+def _stored(recordings: list[Records], link: spacelink.Link, folder: Path) -> list[frame_epochs.Segment]:
     store = frame_store.FrameStore(folder, frame_length=link.layout.length)
     for number, records in enumerate(recordings):
         for first in range(0, len(records), frame_merge.BLOCK):
