@@ -5,10 +5,9 @@ is read from them; so the products depend on what was received, not on how.
 """
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,13 +17,13 @@ from infra.stages import links
 from infra.stages.execution import NotApplicableError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
-from processors.arrays import ByteArray
+from processors.arrays import ByteArray, FloatArray, IntArray
 from processors.ccsds import link as spacelink
 from processors.ccsds import space_packet
 from processors.level0 import data_window, downlink, frame_decoder, frame_store, window_frames
 
 MEDIA_TYPE = "application/x-npy"
-PACKET_RECORD = np.dtype([("length", "<u4"), ("breaks", "<u4")])
+PACKET_RECORD = np.dtype([("length", "<u4"), ("breaks", "<u4"), ("time", "<f8")])
 
 
 def decode_recording(unit: Unit, workspace: Workspace) -> UnitResult:
@@ -262,20 +261,19 @@ def _decoded_packets(
     workspace: Workspace, landed: facts.Granule, link: spacelink.Link, recording: str
 ) -> tuple[list[NewGranule], dict[str, Any]]:
     """Packets that another system has demultiplexed, by window."""
-    sink = _PacketSink()
-    stretches = window_frames.stretches_of(workspace.stretches(landed))
-    account = downlink.decode_into(sink, [downlink.Recording(landed.key, stretches)], link=link)
-    made: list[NewGranule] = []
-    for (scid, vcid), content in sorted(sink.channels.items()):
-        octets = np.frombuffer(b"".join(content), dtype=np.uint8)
-        packets = space_packet.packets_from_octets(octets).packets
-        time = data_window.continued(data_window.packet_time(packets, code=link.packet_time))
-        for number, rows in _rows_by_window(time):
-            window = _window_name(number, recording)
-            table = packets.selected(rows)
-            made.append(
-                _packets_granule(table, np.zeros_like(table.length), link, scid, vcid, window, source=recording)
-            )
+    octets = b"".join(workspace.stretches(landed))
+    account = downlink.decode([octets], link=link).completeness
+    packets = space_packet.packets_from_octets(np.frombuffer(octets, dtype=np.uint8)).packets
+    if link.packet_check == "crc16":
+        packets = packets.selected(space_packet.checked(packets))
+    packets = packets.selected(packets.apid != space_packet.IDLE_APID)
+    time = data_window.continued(data_window.packet_time(packets, code=link.packet_time))
+    made = []
+    for number, rows in _rows_by_window(time):
+        table, window = packets.selected(rows), _window_name(number, recording)
+        breaks = np.zeros_like(table.length)
+        name = downlink.packet_channel(link)
+        made.append(_packets_granule(table, breaks, time[rows], link, *name, window, source=recording))
     return made, account
 
 
@@ -288,40 +286,32 @@ def _rows_by_window(time: Any) -> Iterator[tuple[int | None, Any]]:
         yield number, (numbers == number).any(axis=1)
 
 
-class _PacketSink(downlink.DiscardingSink):
-    """Holds the packets of each channel."""
-
-    def __init__(self) -> None:
-        self.channels: dict[tuple[int, int], list[bytes]] = defaultdict(list)
-
-    def add_packets(self, channel: downlink.PacketChannel, content: bytes) -> None:
-        """Take the next packets of a source."""
-        self.channels[channel.scid, channel.vcid].append(content)
-
-
 def reassemble_packets(unit: Unit, workspace: Workspace) -> UnitResult:
     """Merge the frames of one virtual channel of all recordings of a window and cut them into packets."""
     about = unit.granules[0].attributes
     link = spacelink.link_from_mapping(links.definition(str(about["link"])))
     window = None if str(about["window"]).startswith("pass-") else data_window.window_named(str(about["window"]))
-    recordings = [np.load(workspace.fetch(granule), mmap_mode="r") for granule in unit.granules]
+    recordings = [workspace.fetch(granule) for granule in unit.granules]
     found = window_frames.packets_of_window(
         recordings, window=window, link=link, folder=workspace.scratch_folder("store")
     )
     if found.packets.start.size == 0:
         raise NotApplicableError("no packet of this window is whole in the frames received")
     made = _packets_granule(
-        found.packets, found.breaks, link, int(about["scid"]), int(about["vcid"]), str(about["window"])
+        found.packets, found.breaks, found.time, link, int(about["scid"]), int(about["vcid"]), str(about["window"])
     )
     zones = {**found.zones, "check_failed": found.check_failed}
     held = [intervals.tolist() for intervals in found.held]
-    made = dataclasses.replace(made, attributes={**made.attributes, "zones": zones, "held": held})
+    made = dataclasses.replace(
+        made, attributes={**made.attributes, "zones": zones, "held": held, "conflicts": found.conflicts}
+    )
     return UnitResult((made,), report={"packets": found.packets.start.size, **zones})
 
 
 def _packets_granule(
     packets: space_packet.PacketTable,
     breaks: Any,
+    time: Any,
     link: spacelink.Link,
     scid: int,
     vcid: int,
@@ -329,9 +319,9 @@ def _packets_granule(
     *,
     source: str = "",
 ) -> NewGranule:
-    """Packets of one channel: their number, length and breaks of each, and the packets back to back."""
+    """Packets of one channel: their number; length, breaks and time of each; and the packets back to back."""
     index = np.zeros(packets.start.size, dtype=PACKET_RECORD)
-    index["length"], index["breaks"] = packets.length, breaks
+    index["length"], index["breaks"], index["time"] = packets.length, breaks, time
     body = np.int64(index.size).tobytes() + index.tobytes() + packets.content()
     group = archive.identity(link.name, str(scid), window)
     attributes = {"link": link.name, "scid": scid, "vcid": vcid, "window": window, "packets": index.size}
@@ -339,9 +329,18 @@ def _packets_granule(
     return NewGranule("channel_packets", identity, group, body, ".bin", "application/octet-stream", attributes)
 
 
-def packets_from_granule(body: bytes) -> tuple[space_packet.PacketTable, Any]:
-    """Packets of a channel as `reassemble_packets` wrote them, and the breaks before each."""
+class GranulePackets(NamedTuple):
+    """Packets of a channel as they were stored: the table, breaks before each [1] and time of each [s]."""
+
+    packets: space_packet.PacketTable
+    breaks: IntArray
+    time: FloatArray
+
+
+def packets_from_granule(body: bytes) -> GranulePackets:
+    """Packets of a channel as `reassemble_packets` wrote them."""
     count = int(np.frombuffer(body, dtype=np.int64, count=1)[0])
     index = np.frombuffer(body, dtype=PACKET_RECORD, count=count, offset=8)
     octets: ByteArray = np.frombuffer(body, dtype=np.uint8, offset=8 + index.nbytes)
-    return space_packet.table(octets, index["length"].astype(np.int64)), index["breaks"].astype(np.int64)
+    table = space_packet.table(octets, index["length"].astype(np.int64))
+    return GranulePackets(table, index["breaks"].astype(np.int64), index["time"].astype(np.float64))

@@ -41,12 +41,20 @@ def assemble(unit: Unit, workspace: Workspace) -> UnitResult:
     about = unit.granules[0].attributes
     link = spacelink.link_from_mapping(links.definition(str(about["link"])))
     window = None if str(about["window"]).startswith("pass-") else data_window.window_named(str(about["window"]))
-    merged = packet_merge.merge(_channels(unit, workspace), packet_time=link.packet_time)
-    if window is not None and not any(_inside(held.time, window).any() for held in merged.packets.values()):
+    held = [downlink.packets_from_granule(workspace.read(granule)) for granule in unit.granules]
+    vcids = [int(granule.attributes["vcid"]) for granule in unit.granules]
+    channels = [
+        packet_merge.ChannelPackets(vcid, part.packets, part.breaks) for vcid, part in zip(vcids, held, strict=True)
+    ]
+    merged = packet_merge.merge(channels, packet_time=link.packet_time)
+    inside = {
+        apid: _inside(_filed_time(packets, merged, channels, held), window) for apid, packets in merged.packets.items()
+    }
+    if not any(rows.any() for rows in inside.values()):
         raise NotApplicableError("the window holds margins of its neighbours only")
     produced = _produced(merged) if link.name == OWN_LINK else None
     account = _account(unit, merged, window, produced)
-    made = [*_packets(unit.group, int(about["scid"]), merged, window), _completeness(unit.group, account)]
+    made = [*_packets(unit.group, int(about["scid"]), merged, inside), _completeness(unit.group, account)]
     troubles: list[str] = []
     if link.name == OWN_LINK and window is not None:
         records = _Records(unit.group, int(about["scid"]), merged, window)
@@ -69,12 +77,19 @@ def assemble(unit: Unit, workspace: Workspace) -> UnitResult:
     return UnitResult(tuple(made), report=report, partial="; ".join(troubles) or None)
 
 
-def _channels(unit: Unit, workspace: Workspace) -> list[packet_merge.ChannelPackets]:
-    found = []
-    for granule in unit.granules:
-        packets, breaks = downlink.packets_from_granule(workspace.read(granule))
-        found.append(packet_merge.ChannelPackets(int(granule.attributes["vcid"]), packets, breaks))
-    return found
+def _filed_time(
+    packets: packet_merge.ApidPackets,
+    merged: packet_merge.MergedPackets,
+    channels: list[packet_merge.ChannelPackets],
+    held: list[downlink.GranulePackets],
+) -> FloatArray:
+    """Time each packet was filed under in its channel: its own, or that of those around it."""
+    time = np.full(packets.row.size, np.nan)
+    for number, channel in enumerate(merged.channels):
+        source = next(part for part, given in zip(held, channels, strict=True) if given is channel)
+        mine = packets.channel == number
+        time[mine] = source.time[packets.row[mine]]
+    return time
 
 
 def _inside(time: FloatArray, window: data_window.Window | None) -> BoolArray:
@@ -115,6 +130,7 @@ def _virtual_channels(unit: Unit) -> list[dict[str, Any]]:
                     "epoch": epoch,
                     "frames": completeness.size(held),
                     "missing": completeness.size(gaps),
+                    "conflicts": granule.attributes["conflicts"],
                     "gaps": gaps.tolist(),
                 }
             )
@@ -134,10 +150,10 @@ def _completeness(group: str, account: dict[str, Any]) -> NewGranule:
 
 
 def _packets(
-    group: str, scid: int, merged: packet_merge.MergedPackets, window: data_window.Window | None
+    group: str, scid: int, merged: packet_merge.MergedPackets, inside: dict[int, BoolArray]
 ) -> Iterator[NewGranule]:
-    for apid, held in sorted(merged.packets.items()):
-        content = merged.content(apid, _inside(held.time, window))
+    for apid in sorted(merged.packets):
+        content = merged.content(apid, inside[apid])
         if content:
             identity = archive.identity(group, str(apid))
             yield NewGranule(

@@ -176,7 +176,7 @@ class Synchronizer:
             distance,
         )
         start, follows, distance = start[:count], follows[:count], distance[:count]
-        inverted = (distance < 0) & (-distance - 1 <= tolerance.lock_errors)
+        inverted = self._polarity(distance)
         blocks = np.empty((count, cadu_bits // 8 - MARKER_LENGTH), dtype=np.uint8)
         _kernels.extract(stream, start + 8 * MARKER_LENGTH, inverted, blocks)
         slip = np.where(follows < 0, 0, follows - start - cadu_bits)
@@ -184,10 +184,22 @@ class Synchronizer:
         return Synchronization(
             blocks=blocks,
             start=start + 8 * self._discarded,
-            marker_errors=np.where(inverted, -distance - 1, np.where(distance < 0, 33 + distance, distance)),
+            marker_errors=np.where(
+                inverted == (distance < 0), np.where(inverted, -distance - 1, distance), _opposite(distance)
+            ),
             inverted=inverted,
             slip=slip,
         )
+
+    def _polarity(self, distance: IntArray) -> BoolArray:
+        """Polarity of each frame; one whose marker tells nothing has that of the frame before."""
+        errors = np.where(distance < 0, -distance - 1, distance)
+        telling = np.flatnonzero(errors <= self._parameters.lock_errors)
+        last = np.searchsorted(telling, np.arange(distance.size), side="right") - 1
+        inverted = np.full(distance.size, self._inverted)
+        known = last >= 0
+        inverted[known] = distance[telling[last[known]]] < 0
+        return inverted
 
     def _count(self, start: IntArray, slip: IntArray, inverted: BoolArray, follows: IntArray) -> None:
         if start.size == 0:
@@ -210,6 +222,11 @@ class Synchronizer:
         self._held = self._held[done:].copy()
         self._bit -= 8 * done
         self._discarded += done
+
+
+def _opposite(distance: IntArray) -> IntArray:
+    """Wrong bits of a marker against the polarity it is not nearer to."""
+    return np.where(distance < 0, 33 + distance, 32 - distance)
 
 
 def synchronize(stream: ByteArray, *, cadu_length: int, parameters: SyncParameters = SyncParameters()) -> Recovered:

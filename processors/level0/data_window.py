@@ -98,13 +98,15 @@ def _seconds(octets: ByteArray, code: str) -> FloatArray:
     return np.asarray(timescales.gps_from_utc(time_code.utc_from_cds(octets).astype("datetime64[ns]")))
 
 
-def continued(time: FloatArray) -> FloatArray:
+def continued(time: FloatArray, *, before: float = np.nan) -> FloatArray:
     """Times with those of the packets before, or else after, where a packet carries none.
 
     Parameters
     ----------
     time : FloatArray
         Times in the order of the packets, NaN where there is none, shape (packet,) [s].
+    before : float
+        Time of the packet before the first [s].
 
     Returns
     -------
@@ -113,9 +115,10 @@ def continued(time: FloatArray) -> FloatArray:
     """
     known = np.flatnonzero(np.isfinite(time))
     if known.size == 0:
-        return time
-    before = np.searchsorted(known, np.arange(time.size), side="right") - 1
-    return time[known[np.maximum(before, 0)]]
+        return np.full(time.size, before)
+    last = np.searchsorted(known, np.arange(time.size), side="right") - 1
+    filled = time[known[np.maximum(last, 0)]]
+    return np.where((last < 0) & np.isfinite(before), before, filled)
 
 
 def numbers(time: FloatArray) -> IntArray:

@@ -17,7 +17,15 @@ from processors import quality
 from processors.arrays import ByteArray, IntArray
 from processors.ccsds import link as spacelink
 from processors.ccsds import space_packet, transfer_frame
-from processors.level0 import completeness, frame_decoder, frame_epochs, frame_merge, frame_store
+from processors.level0 import (
+    completeness,
+    frame_decoder,
+    frame_epochs,
+    frame_merge,
+    frame_store,
+    packet_account,
+    packet_merge,
+)
 
 LinkMismatchError = frame_decoder.LinkMismatchError
 STRETCH = 8 << 20
@@ -401,25 +409,85 @@ def _read_channel(
     """Merge the frames of a channel and cut them into packets."""
     idle = link.role(name.vcid) == "idle"
     merge = frame_merge.MergeAccount()
-    reader = space_packet.PacketReader()
+    reader = ChannelReader(link)
     counts = _PacketCounts(name)
-    suspect = False
     for block in frame_merge.merged(segments, account=merge, idle=idle, checked=link.checks_frames):
         if len(block.conflicting):
             sink.add_rejected("conflict.frames", block.conflicting.tobytes())
-        if suspect:
-            continue
-        runs = list(read_block(block, reader, link))
-        suspect = counts.empty() and holds_no_packets(reader.account, len(block.frames))
-        for run in [] if suspect else runs:
+        for run in reader.feed(block):
             counts.add(run.found.packets, link, sink)
-    reader.finish()
+    for run in reader.finish():
+        counts.add(run.found.packets, link, sink)
     account.add_channel(name, merge, idle=idle)
-    account.add_zones(reader.account, trusted=not suspect)
-    if suspect:
+    account.add_zones(reader.account, trusted=not reader.suspect)
+    if reader.suspect:
         account.suspect.append({"scid": name.scid, "vcid": name.vcid, "reason": NO_PACKETS})
     account.drops["check_failed"] += counts.check_failed
     account.packets += counts.rows()
+
+
+class ChannelReader:
+    """Packets of a channel, once enough of its frames have shown that they hold any.
+
+    Parameters
+    ----------
+    link : Link
+        The link.
+    """
+
+    def __init__(self, link: spacelink.Link) -> None:
+        self.suspect = False
+        """Whether the frames hold something else than packets; known once finished."""
+        self._link = link
+        self._reader = space_packet.PacketReader()
+        self._frames = 0
+        self._held: list[Run] = []
+
+    @property
+    def account(self) -> space_packet.ReaderAccount:
+        """Where the octets of the packet zones went."""
+        return self._reader.account
+
+    def feed(self, block: frame_merge.Block) -> list["Run"]:
+        """Packets that are known to be packets with another block of merged frames.
+
+        Parameters
+        ----------
+        block : Block
+            Merged frames of the channel.
+
+        Returns
+        -------
+        list of Run
+            Packets in order.
+        """
+        judged = self._frames >= frame_decoder.ZONE_SAMPLE
+        if judged and self.suspect:
+            return []
+        self._frames += len(block.frames)
+        self._held += read_block(block, self._reader, self._link)
+        if self._frames < frame_decoder.ZONE_SAMPLE:
+            return []
+        if not judged:
+            self.suspect = holds_no_packets(self.account, self._frames)
+        return self._taken()
+
+    def finish(self) -> list["Run"]:
+        """Packets left at the end of the channel.
+
+        Returns
+        -------
+        list of Run
+            Packets in order.
+        """
+        if self._frames < frame_decoder.ZONE_SAMPLE:
+            self.suspect = holds_no_packets(self.account, self._frames)
+        self._reader.finish()
+        return self._taken()
+
+    def _taken(self) -> list["Run"]:
+        held, self._held = ([] if self.suspect else self._held), []
+        return held
 
 
 def holds_no_packets(reader: space_packet.ReaderAccount, frames: int) -> bool:
@@ -483,10 +551,6 @@ class _PacketCounts:
     missing: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
 
-    def empty(self) -> bool:
-        """Tell whether there has been no packet yet."""
-        return not self.counts
-
     def add(self, packets: space_packet.PacketTable, link: spacelink.Link, sink: Sink) -> None:
         """Check, count and hand on packets."""
         if link.packet_check == "crc16":
@@ -525,21 +589,66 @@ class _PacketCounts:
         ]
 
 
+def packet_channel(link: spacelink.Link) -> frame_store.ChannelName:
+    """Channel that packets demultiplexed by another system are filed under.
+
+    Parameters
+    ----------
+    link : Link
+        A link of packets.
+
+    Returns
+    -------
+    ChannelName
+        The first spacecraft and virtual channel of the description, 0 where it names none.
+    """
+    return frame_store.ChannelName(link.spacecraft[0] if link.spacecraft else 0, min(link.virtual_channels, default=0))
+
+
 def _decode_packets(recordings: Sequence[Recording], link: spacelink.Link, account: _Account, sink: Sink) -> None:
-    """Packets that some other system has demultiplexed; recordings follow one another."""
-    name = frame_store.ChannelName(link.spacecraft[0] if link.spacecraft else 0, min(link.virtual_channels, default=0))
-    counts = _PacketCounts(name)
+    """Packets that some other system has demultiplexed: one recording as it is, several merged."""
+    counts = _PacketCounts(packet_channel(link))
+    merging = len(recordings) > 1
+    apart = MemorySink()
+    tables: list[space_packet.PacketTable] = []
     first_error: quality.BadInputError | None = None
     for recording in recordings:
         try:
-            _read_packets(recording, link, account, counts, sink)
+            if merging:
+                apart = MemorySink()
+            _read_packets(recording, link, account, counts, apart if merging else sink)
         except quality.BadInputError as error:
             first_error = first_error or error
             account.failed.append({"recording": recording.name, "reason": str(error)})
+            continue
+        tables += [_table(content) for content in apart.packets().values()]
     if first_error is not None and len(account.failed) == len(recordings):
         raise first_error
     account.drops["check_failed"] += counts.check_failed
-    account.packets += counts.rows()
+    rows = counts.rows()
+    account.packets += _merged_rows(tables, rows, link, sink) if merging else rows
+
+
+def _table(content: bytes) -> space_packet.PacketTable:
+    return space_packet.packets_from_octets(np.frombuffer(content, dtype=np.uint8)).packets
+
+
+def _merged_rows(
+    tables: list[space_packet.PacketTable], rows: list[dict[str, Any]], link: spacelink.Link, sink: Sink
+) -> list[dict[str, Any]]:
+    """Packets of several recordings in one sequence; idle ones are only counted."""
+    name = packet_channel(link)
+    channels = [
+        packet_merge.ChannelPackets(number % spacelink.VIRTUAL_CHANNELS["aos"], table, np.zeros_like(table.start))
+        for number, table in enumerate(tables)
+    ]
+    merged = packet_merge.merge(channels, packet_time=link.packet_time)
+    found = [row for row in rows if row["idle"]]
+    for held in packet_account.account(merged):
+        sink.add_packets(PacketChannel(*name, held.apid), merged.content(held.apid))
+        row = {"scid": name.scid, "vcid": name.vcid, "apid": held.apid, "count": held.count, "missing": held.missing}
+        found.append({**row, "idle": False})
+    return sorted(found, key=lambda row: int(row["apid"]))
 
 
 def _read_packets(

@@ -14,8 +14,10 @@ from processors.ccsds import link as spacelink
 
 ENOUGH_FRAMES = 4
 """Fewer frames are no evidence of a wrong description."""
-EARLY_FRAMES = 64
+EARLY_FRAMES = 256
 """With this many frames and not one that decodes there is no need to read on."""
+SAMPLE_FRAMES = 64
+"""Frames that are tried with other descriptions."""
 CLEAN_MARKERS = 0.005
 """Share of wrong marker bits below which reception is too good for every codeword to be broken [1]."""
 ZONE_SAMPLE = 256
@@ -49,7 +51,7 @@ class _Blocks(NamedTuple):
     """Code blocks of a stretch: the blocks, wrong bits of their markers, and which are broken although uncoded."""
 
     blocks: ByteArray
-    marker_errors: int
+    marker_errors: IntArray
     broken: BoolArray
 
 
@@ -70,6 +72,20 @@ class _Evidence:
     uncorrectable: int = 0
     marker_errors: int = 0
     sample: list[ByteArray] = field(default_factory=list)
+
+    def weigh(self, found: _Blocks, frames: ByteArray, corrected: IntArray, failures: dict[str, BoolArray]) -> None:
+        """Take the first frames into account; however they come, it is the same ones."""
+        first = slice(max(EARLY_FRAMES - self.frames, 0))
+        uncorrectable = failures["uncorrectable"][first]
+        senseless = uncorrectable | failures["check_failed"][first] | failures["invalid"][first]
+        self.frames += senseless.size
+        self.sensible += int(np.sum(~senseless))
+        self.blank += int(np.sum(~uncorrectable & ~np.any(frames[first], axis=1)))
+        self.codewords += corrected[first].size
+        self.decodable += int(np.sum(corrected[first] >= 0))
+        self.uncorrectable += int(np.sum(uncorrectable))
+        self.marker_errors += int(found.marker_errors[first].sum())
+        self.sample.append(found.blocks[: max(SAMPLE_FRAMES - sum(map(len, self.sample)), 0)].copy())
 
     def suspect(self) -> bool:
         """Tell whether the description is more likely wrong than the reception bad."""
@@ -95,6 +111,7 @@ class FrameDecoder:
         self._link = link
         self._stream = _MarkedStream(link) if link.stream == "cadu" else _FrameStream(link)
         self._evidence = _Evidence()
+        self._control_fields = np.zeros(0, dtype=np.bool_)
         self._zone_frames: list[ByteArray] = []
         self._zone_judged = False
 
@@ -129,6 +146,8 @@ class FrameDecoder:
         decoded = self._decoded(self._stream.feed(octets))
         if self._evidence.frames >= EARLY_FRAMES:
             self._require_sense()
+        if self._control_fields.size >= EARLY_FRAMES:
+            self._require_control_field()
         if sum(map(len, self._zone_frames)) >= ZONE_SAMPLE:
             self._require_zones()
         return decoded
@@ -150,6 +169,7 @@ class FrameDecoder:
         if self.counts["received"] == 0:
             raise LinkMismatchError(f"link {self._link.name}: configuration suspect: {self._stream.nothing_found()}")
         self._require_sense()
+        self._require_control_field()
         self._require_zones()
         return decoded
 
@@ -167,10 +187,11 @@ class FrameDecoder:
             "foreign": _foreign(headers.scid, link),
         }
         good, rejected = self._sorted(frames, failures)
-        self._weigh(found, frames, corrected, failures)
-        self._judge_control_field(headers.selected(good))
+        self._evidence.weigh(found, frames, corrected, failures)
+        if self._control_fields.size < EARLY_FRAMES:
+            self._control_fields = np.concatenate((self._control_fields, headers.ocf[good]))[:EARLY_FRAMES]
         if not self._zone_judged:
-            self._zone_frames.append(frames[good][:ZONE_SAMPLE])
+            self._zone_frames.append(frames[np.flatnonzero(good)[:ZONE_SAMPLE]])
         return DecodedFrames(
             frames=frames if good.all() else frames[good],
             headers=headers.selected(good),
@@ -191,35 +212,21 @@ class FrameDecoder:
                 good &= ~failed
         return good, rejected
 
-    def _weigh(self, found: _Blocks, frames: ByteArray, corrected: IntArray, failures: dict[str, BoolArray]) -> None:
-        evidence = self._evidence
-        if evidence.sensible:
-            return
-        senseless = failures["uncorrectable"] | failures["check_failed"] | failures["invalid"]
-        evidence.frames += len(frames)
-        evidence.sensible += int(np.sum(~senseless))
-        evidence.blank += int(np.sum(~failures["uncorrectable"] & ~np.any(frames, axis=1)))
-        evidence.codewords += corrected.size
-        evidence.decodable += int(np.sum(corrected >= 0))
-        evidence.uncorrectable += int(np.sum(failures["uncorrectable"]))
-        evidence.marker_errors += found.marker_errors
-        evidence.sample.append(found.blocks[:EARLY_FRAMES])
-
     def _require_sense(self) -> None:
         evidence = self._evidence
         if evidence.suspect():
             raise LinkMismatchError(
                 f"link {self._link.name}: configuration suspect: not one of {evidence.frames} frames decodes; "
-                + _advice(np.concatenate(evidence.sample)[:EARLY_FRAMES], self._link)
+                + _advice(np.concatenate(evidence.sample), self._link)
             )
 
-    def _judge_control_field(self, headers: transfer_frame.FrameHeaders) -> None:
+    def _require_control_field(self) -> None:
         """TM frames say themselves whether they carry an operational control field (CCSDS 132.0-B 4.1.2.4)."""
-        declared = self._link.layout.ocf
-        wrong = int(np.sum(headers.ocf != declared))
-        if headers.ocf.size >= ENOUGH_FRAMES and 2 * wrong > headers.ocf.size:
+        declared, seen = self._link.layout.ocf, self._control_fields.size
+        wrong = int(np.sum(self._control_fields != declared))
+        if seen >= ENOUGH_FRAMES and 2 * wrong > seen:
             raise LinkMismatchError(
-                f"link {self._link.name}: configuration suspect: {wrong} of {headers.ocf.size} frames say that they "
+                f"link {self._link.name}: configuration suspect: {wrong} of {seen} frames say that they "
                 f"carry {'no' if declared else 'an'} operational control field, against frame.ocf of the description"
             )
 
@@ -256,6 +263,11 @@ class Fragments(NamedTuple):
     tail_bit: int
 
 
+def _uncoded(blocks: ByteArray) -> _Blocks:
+    """Blocks without markers."""
+    return _Blocks(blocks, np.zeros(len(blocks), dtype=np.int64), np.zeros(len(blocks), dtype=np.bool_))
+
+
 class _MarkedStream:
     """Code blocks out of a bit stream with markers."""
 
@@ -272,7 +284,7 @@ class _MarkedStream:
 
     def _blocks(self, found: frame_sync.Synchronization) -> _Blocks:
         broken = (found.slip != 0) & (self._link.reed_solomon is None)
-        return _Blocks(found.blocks, int(found.marker_errors.sum()), broken)
+        return _Blocks(found.blocks, found.marker_errors, broken)
 
     def fragments(self) -> Fragments:
         found = self._synchronizer
@@ -300,11 +312,11 @@ class _FrameStream:
         count = held.size // length
         self._held = held[count * length :]
         self.account.frame_octets += count * length
-        return _Blocks(held[: count * length].reshape(count, length), 0, np.zeros(count, dtype=np.bool_))
+        return _uncoded(held[: count * length].reshape(count, length))
 
     def finish(self) -> _Blocks:
         self.account.tail_octets = self._held.size
-        return _Blocks(np.zeros((0, self._link.block_length), dtype=np.uint8), 0, np.zeros(0, dtype=np.bool_))
+        return _uncoded(np.zeros((0, self._link.block_length), dtype=np.uint8))
 
     def fragments(self) -> Fragments:
         return Fragments(np.zeros(0, dtype=np.uint8), 0, self._held, 0)
@@ -339,7 +351,7 @@ def splice(first: Fragments, second: Fragments, link: spacelink.Link) -> Decoded
     inverted = wrong.bit_count() > 16
     block = (octets ^ np.uint8(0xFF if inverted else 0))[frame_sync.MARKER_LENGTH :]
     decoder = FrameDecoder(link)
-    decoded = decoder._decoded(_Blocks(block[np.newaxis], 0, np.zeros(1, dtype=np.bool_)))
+    decoded = decoder._decoded(_uncoded(block[np.newaxis]))
     return decoded if len(decoded.frames) == 1 else None
 
 

@@ -11,6 +11,11 @@ from processors.ccsds import link as spacelink
 from processors.ccsds import space_packet
 from processors.level0 import data_window, downlink, frame_epochs, frame_merge, frame_store
 
+OPEN_FILES = 64
+"""Files of frames that are written at a time."""
+MOST_WINDOWS = 500
+"""A recording whose packets tell more than ten days of half hours does not know the time."""
+
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
 
 
@@ -78,19 +83,32 @@ def by_window(
         The files by window, and the times found.
     """
     pairs, total, times = _pairs(segments, link)
-    if pairs.size == 0:
-        windows: dict[int | None, IntArray] = {None: np.arange(total)}
-    else:
-        filled = _filled(pairs, total)
-        windows = {int(number): filled[filled[:, 1] == number, 0] for number in np.unique(filled[:, 1])}
-    layout = record_type(link.layout.length)
+    windows = _windows(pairs, total)
     files = [
         WindowFrames(name.scid, name.vcid, number, folder / f"{name.scid}-{name.vcid}-{number}.npy", rows.size)
         for number, rows in windows.items()
     ]
+    written = list(zip(files, windows.values(), strict=True))
+    for first in range(0, len(written), OPEN_FILES):
+        _write(written[first : first + OPEN_FILES], segments, link)
+    return files, times
+
+
+def _windows(pairs: IntArray, total: int) -> dict[int | None, IntArray]:
+    """Frames of each window; all of them in none where no packet tells the time, or their times are no times."""
+    if pairs.size == 0 or np.unique(pairs[:, 1]).size > MOST_WINDOWS:
+        return {None: np.arange(total)}
+    filled = _filled(pairs, total)
+    return {int(number): filled[filled[:, 1] == number, 0] for number in np.unique(filled[:, 1])}
+
+
+def _write(
+    files: list[tuple[WindowFrames, IntArray]], segments: list[frame_epochs.Segment], link: spacelink.Link
+) -> None:
+    layout = record_type(link.layout.length)
     targets = [
         (np.lib.format.open_memmap(file.path, mode="w+", dtype=layout, shape=(rows.size,)), rows)
-        for file, rows in zip(files, windows.values(), strict=True)
+        for file, rows in files
     ]
     at = 0
     for block in _merged(segments, link):
@@ -101,7 +119,6 @@ def by_window(
         at += len(block.frames)
     for target, _ in targets:
         target.flush()
-    return files, times
 
 
 def _merged(segments: list[frame_epochs.Segment], link: spacelink.Link) -> Iterator[frame_merge.Block]:
@@ -112,7 +129,7 @@ def _pairs(segments: list[frame_epochs.Segment], link: spacelink.Link) -> tuple[
     """Rows (frame, window) of all packets, the number of frames, and the times found."""
     found = [np.zeros((0, 2), dtype=np.int64)]
     reader = space_packet.PacketReader()
-    first = last = np.nan
+    first = last = latest = np.nan
     at = 0
     for block in _merged(segments, link):
         open_octets = reader.open_octets
@@ -126,7 +143,9 @@ def _pairs(segments: list[frame_epochs.Segment], link: spacelink.Link) -> tuple[
                 first, last = np.nanmin([first, np.nanmin(time)]), np.nanmax([last, np.nanmax(time)])
             begin = packets.start - open_octets
             span = np.stack((begin, begin + packets.length - 1), axis=1) // zone + at + run.first
-            found.append(_spread(span, data_window.continued(time)))
+            filled = data_window.continued(time, before=latest)
+            latest = filled[-1] if filled.size else latest
+            found.append(_spread(span, filled))
             open_octets = reader.open_octets
         at += len(block.frames)
     return np.concatenate(found), at, ChannelTimes(float(first), float(last))
@@ -170,6 +189,7 @@ class WindowPackets(NamedTuple):
     breaks : interruptions met before each, shape (packet,) [1];
     zones : octets of packet zones read, in packets and in none;
     held : intervals of the frame counter held, by epoch, each of shape (interval, 2) [1];
+    conflicts : frames whose counter another frame has taken [1];
     check_failed : packets that failed their packet error control [1].
     """
 
@@ -178,17 +198,18 @@ class WindowPackets(NamedTuple):
     breaks: IntArray
     zones: dict[str, int]
     held: list[IntArray]
+    conflicts: int
     check_failed: int
 
 
 def packets_of_window(
-    recordings: list[Records], *, window: data_window.Window | None, link: spacelink.Link, folder: Path
+    recordings: list[Path], *, window: data_window.Window | None, link: spacelink.Link, folder: Path
 ) -> WindowPackets:
     """Merge what several recordings hold of one channel and cut it into packets.
 
     Parameters
     ----------
-    recordings : list of structured ndarray
+    recordings : list of Path
         Frames of each recording as `by_window` wrote them.
     window : Window or None
         The window: packets outside it and its margins are left out. None keeps all.
@@ -202,51 +223,64 @@ def packets_of_window(
     WindowPackets
         Packets in order.
     """
-    merge, reader = frame_merge.MergeAccount(), space_packet.PacketReader()
-    parts: list[WindowPackets] = []
-    suspect = False
-    for block in frame_merge.merged(_stored(recordings, link, folder), account=merge, checked=link.checks_frames):
-        runs = [] if suspect else list(downlink.read_block(block, reader, link))
-        suspect = suspect or (not parts and downlink.holds_no_packets(reader.account, len(block.frames)))
-        parts += [] if suspect else [_kept(run.found, window, link) for run in runs]
-    reader.finish()
-    return _joined(parts, reader.account, merge.held)
+    merge, reader = frame_merge.MergeAccount(), downlink.ChannelReader(link)
+    runs: list[downlink.Run] = []
+    segments = _stored(recordings, link, folder)
+    for block in frame_merge.merged(segments, account=merge, checked=link.checks_frames):
+        runs += [_compact(run) for run in reader.feed(block)]
+    runs += reader.finish()
+    return _selected(runs, merge, reader.account, window, link)
 
 
-def _stored(recordings: list[Records], link: spacelink.Link, folder: Path) -> list[frame_epochs.Segment]:
+def _stored(recordings: list[Path], link: spacelink.Link, folder: Path) -> list[frame_epochs.Segment]:
     store = frame_store.FrameStore(folder, frame_length=link.layout.length)
-    for number, records in enumerate(recordings):
+    for number, path in enumerate(recordings):
+        records: Records = np.load(path, mmap_mode="r")
         for first in range(0, len(records), frame_merge.BLOCK):
             part = records[first : first + frame_merge.BLOCK]
             downlink.store_frames(store, part["frame"], part["corrected"].astype(np.int64), number, link)
+        path.unlink()
     return [segment for name in store.channels() for segment in store.segments(name)]
 
 
-def _kept(found: space_packet.Reassembly, window: data_window.Window | None, link: spacelink.Link) -> WindowPackets:
-    packets, breaks, failed = found.packets, found.breaks, 0
-    if link.packet_check == "crc16":
-        passed = space_packet.checked(packets)
-        failed = int(np.sum(~passed))
-        packets = packets.selected(passed)
-        # a packet that fails its check is an interruption to those that follow
-        breaks = (breaks + np.cumsum(~passed))[passed]
-    time = data_window.continued(data_window.packet_time(packets, code=link.packet_time))
-    keep = packets.apid != space_packet.IDLE_APID
+def _compact(run: downlink.Run) -> downlink.Run:
+    """Packets of a run without the idle ones and without the frames around them."""
+    packets, breaks = run.found.packets, run.found.breaks
+    wanted = packets.apid != space_packet.IDLE_APID
+    kept = packets.selected(wanted)
+    table = space_packet.table(np.frombuffer(kept.content(), dtype=np.uint8), kept.length)
+    return run._replace(found=run.found._replace(packets=table, breaks=breaks[wanted]))
+
+
+def _selected(
+    runs: list[downlink.Run],
+    merge: frame_merge.MergeAccount,
+    reader: space_packet.ReaderAccount,
+    window: data_window.Window | None,
+    link: spacelink.Link,
+) -> WindowPackets:
+    nothing = np.zeros(0, dtype=np.int64)
+    octets = b"".join(run.found.packets.content() for run in runs)
+    length = np.concatenate([nothing, *(run.found.packets.length for run in runs)])
+    breaks = np.concatenate([nothing, *(run.found.breaks for run in runs)])
+    packets = space_packet.table(np.frombuffer(octets, dtype=np.uint8), length)
+    passed = space_packet.checked(packets) if link.packet_check == "crc16" else np.ones(length.size, dtype=np.bool_)
+    # a packet that fails its check is an interruption to those that follow
+    breaks = breaks + np.cumsum(~passed)
+    time = np.full(length.size, np.nan)
+    time[passed] = data_window.packet_time(packets.selected(passed), code=link.packet_time)
+    time = data_window.continued(time)
+    keep = passed & (packets.apid != space_packet.IDLE_APID)
     if window is not None:
         keep &= (time >= window.start - data_window.MARGIN) & (time < window.stop + data_window.MARGIN)
-    return WindowPackets(packets.selected(keep), time[keep], breaks[keep], {}, [], failed)
-
-
-def _joined(parts: list[WindowPackets], reader: space_packet.ReaderAccount, held: list[IntArray]) -> WindowPackets:
-    octets = b"".join(part.packets.content() for part in parts)
-    length = np.concatenate([np.zeros(0, dtype=np.int64), *(part.packets.length for part in parts)])
     return WindowPackets(
-        packets=space_packet.table(np.frombuffer(octets, dtype=np.uint8), length),
-        time=np.concatenate([np.zeros(0), *(part.time for part in parts)]),
-        breaks=np.concatenate([np.zeros(0, dtype=np.int64), *(part.breaks for part in parts)]),
+        packets=packets.selected(keep),
+        time=time[keep],
+        breaks=breaks[keep],
         zones={"in": reader.octets, "packets": reader.packet_octets, "dropped": reader.dropped_octets},
-        held=held,
-        check_failed=sum(part.check_failed for part in parts),
+        held=merge.held,
+        conflicts=merge.conflicts,
+        check_failed=int(np.sum(~passed)),
     )
 
 

@@ -260,7 +260,7 @@ def test_the_account_of_a_window_says_what_was_lost_and_nothing_of_how_it_came(h
 def test_packets_of_a_channel_are_read_as_they_were_written(here: Workspace, cadus: bytes) -> None:
     frames = [kept(here, made) for made in decode(here, cadus).granules if made.group.startswith("terralimb-76-2-")]
     (made,) = downlink.reassemble_packets(*unit(here, "reassemble_packets", frames)).granules
-    table, breaks = downlink.packets_from_granule(bytes(made.body) if isinstance(made.body, bytes) else b"")
-    assert table.content() == b"".join(telemetry()[2])
-    assert breaks.size == len(telemetry()[2])
-    assert len(set(breaks.tolist())) == 1  # nothing interrupts a channel that is whole
+    held = downlink.packets_from_granule(bytes(made.body) if isinstance(made.body, bytes) else b"")
+    assert held.packets.content() == b"".join(telemetry()[2])
+    assert held.breaks.size == len(telemetry()[2])
+    assert len(set(held.breaks.tolist())) == 1  # nothing interrupts a channel that is whole
