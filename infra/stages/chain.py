@@ -13,7 +13,8 @@ class Stage:
 
     `function` is the dotted place of the function that does one unit. A unit is one granule of a kind in `inputs`, or
     all of them in a group where `by_group`; `variants`, where given, is the dotted place of a function that names the
-    variants every unit is made in. `waits_for` names kinds whose arrival may end a unit's waiting.
+    variants every unit is made in. `context` names kinds of which every unit also reads what its group holds: it is due
+    again when that changes. `waits_for` names kinds whose arrival may end a unit's waiting.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Stage:
     function: str
     by_group: bool = False
     variants: str | None = None
+    context: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
     batch: int = 16
 
@@ -98,6 +100,7 @@ STAGES: tuple[Stage, ...] = (
         inputs=("level0_occultation",),
         outputs=("level1b",),
         function="infra.stages.occultation:calibrate",
+        context=("navigation",),
         waits_for=("auxiliary",),
     ),
     Stage(

@@ -5,6 +5,7 @@ is read from them; so the products depend on what was received, not on how.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -238,6 +239,7 @@ def splice_frames(unit: Unit, workspace: Workspace) -> UnitResult:
             spliced = frame_decoder.splice(tail, head, link)
             if spliced is not None:
                 made.append(_spliced_granule(spliced, granule, link, workspace))
+                _record_spliced(spliced, granule, link, workspace)
     if not made:
         raise NotApplicableError("no two pieces make a frame")
     return UnitResult(tuple(made), report={"frames": len(made)})
@@ -255,6 +257,31 @@ def _spliced_granule(
     group = archive.identity(link.name, str(scid), str(vcid), window)
     attributes = {"link": link.name, "scid": scid, "vcid": vcid, "window": window, "frames": 1}
     return NewGranule("frames", archive.identity(group, path.stem), group, path, ".npy", MEDIA_TYPE, attributes)
+
+
+def _record_spliced(
+    spliced: frame_decoder.DecodedFrames, tail: facts.Granule, link: spacelink.Link, workspace: Workspace
+) -> None:
+    """Enter the frame into the completeness ledger; its octets are counted with the recordings it came from."""
+    scid, vcid, counter = (
+        int(field[0]) for field in (spliced.headers.scid, spliced.headers.vcid, spliced.headers.counter)
+    )
+    workspace.completeness.record_reception(
+        completeness_ledger.Reception(
+            recording=hashlib.sha256(spliced.frames.tobytes()).hexdigest(),
+            key=tail.group,
+            link=link.name,
+            station="spliced",
+            size=0,
+            account={
+                "bytes": dict.fromkeys(("in", "frames", "junk", "tail"), 0),
+                "frames": dict.fromkeys(downlink.FRAME_COUNTS, 0),
+            },
+            held={f"{scid}/{vcid}/0": [[counter, counter]]},
+            first_time=None,
+            last_time=None,
+        )
+    )
 
 
 def _decoded_packets(

@@ -45,11 +45,12 @@ class Unit:
     group: str
     granules: tuple[ledger.Granule, ...]
     variant: str | None = None
+    context: tuple[ledger.Granule, ...] = ()
 
     @property
     def inputs_sha256(self) -> str:
         """Hash of the set of granules the unit reads."""
-        return ledger.digest_of(self.granules)
+        return ledger.digest_of((*self.granules, *self.context))
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class StageFailedError(Exception):
 def due_units(stage: chain.Stage, book: ledger.Ledger, *, group: str | None = None) -> list[Unit]:
     """Units of `stage` whose inputs are not those of their last finished outcome."""
     outcomes = book.latest_outcomes(stage.name)
-    units = _units(stage, book.granules(stage.inputs, group=group))
+    units = _units(stage, book.granules((*stage.inputs, *stage.context), group=group))
     return [unit for unit in units if _is_due(unit, outcomes.get((stage.name, unit.id)))]
 
 
@@ -99,9 +100,16 @@ def _is_due(unit: Unit, outcome: ledger.Outcome | None) -> bool:
 
 def _units(stage: chain.Stage, granules: Sequence[ledger.Granule]) -> list[Unit]:
     gathered: dict[str, list[ledger.Granule]] = defaultdict(list)
+    context: dict[str, list[ledger.Granule]] = defaultdict(list)
     for granule in granules:
-        gathered[granule.group if stage.by_group else granule.id].append(granule)
-    plain = [Unit(stage.name, name, members[0].group, tuple(members)) for name, members in sorted(gathered.items())]
+        if granule.kind in stage.context:
+            context[granule.group].append(granule)
+        else:
+            gathered[granule.group if stage.by_group else granule.id].append(granule)
+    plain = [
+        Unit(stage.name, name, members[0].group, tuple(members), context=tuple(context[members[0].group]))
+        for name, members in sorted(gathered.items())
+    ]
     if stage.variants is None:
         return plain
     variants: Iterable[str] = _resolve(stage.variants)()

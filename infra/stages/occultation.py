@@ -56,11 +56,7 @@ def calibrate(unit: Unit, workspace: Workspace) -> UnitResult:
     event = _decoded(workspace.read(granule), granule.id)
     if event.sizes["time"] < 2:
         raise BadInputError("truncated", f"of {granule.id} only the table entry or a single sample arrived")
-    navigation = [
-        orbit
-        for orbit in workspace.ledger.granules(["navigation"], group=unit.group)
-        if orbit.attributes["scid"] == granule.attributes["scid"]
-    ]
+    navigation = [orbit for orbit in unit.context if orbit.attributes["scid"] == granule.attributes["scid"]]
     if not navigation:
         raise PrerequisiteMissingError(f"pass {unit.group} holds no navigation packets, so its receiver has no orbit")
     receiver = _decoded(workspace.read(navigation[0]), navigation[0].id)

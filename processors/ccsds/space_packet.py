@@ -156,6 +156,12 @@ class PacketReader:
         """Octets held of the packet that is open."""
         return self._open.size
 
+    @property
+    def open_packet(self) -> PacketTable:
+        """What is held of the packet that is open, as a table of at most one packet, cut where the octets end."""
+        begun = np.zeros(int(self._open.size >= HEADER), dtype=np.int64)
+        return _table(self._open, begun, begun + self._open.size)
+
     def finish(self) -> int:
         """End of the channel: what is open stays without its end.
 

@@ -148,6 +148,11 @@ def _pairs(segments: list[frame_epochs.Segment], link: spacelink.Link) -> tuple[
             found.append(_spread(span, filled))
             open_octets = reader.open_octets
         at += len(block.frames)
+    if at:
+        # the rest of the packet that is open may come with another recording: its header tells where to
+        time = data_window.packet_time(reader.open_packet, code=link.packet_time)
+        span = np.array([[at - 1 - max(open_octets - 1, 0) // zone, at - 1]] * time.size, dtype=np.int64).reshape(-1, 2)
+        found.append(_spread(span, time))
     return np.concatenate(found), at, ChannelTimes(float(first), float(last))
 
 
