@@ -84,10 +84,17 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make sure that the names in a folder are on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -130,4 +137,4 @@ class _FolderSink(downlink.DiscardingSink):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         for folder in {path.parent for path in self._known}:
-            _sync_folder(folder)
+            sync_folder(folder)

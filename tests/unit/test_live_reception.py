@@ -109,8 +109,8 @@ class Ground:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ground_station, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(ground_station, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(ground_station.receiver, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(ground_station.receiver, "STOP_SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ class Disk:
 
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(ground_station, "acknowledgment", acknowledgment)
+        monkeypatch.setattr(ground_station.protocol, "acknowledgment", acknowledgment)
 
 
 def test_an_acknowledged_total_never_exceeds_what_the_disk_has_confirmed(tmp_path, monkeypatch):
@@ -354,7 +354,7 @@ def test_a_resumed_total_is_on_disk_before_it_is_told(tmp_path, monkeypatch, int
 
 
 def test_a_slow_disk_holds_its_sender_up_and_memory_stays_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(ground_station, "HIGH_WATER", 1 << 16)
+    monkeypatch.setattr(ground_station.protocol, "HIGH_WATER", 1 << 16)
     held: list[int] = []
     received, synced = ground_station.Channel.data_received, os.fdatasync
 
