@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from processors import quality
 from processors.arrays import ByteArray
 from processors.ccsds import link as spacelink
 from processors.level0 import downlink
@@ -57,7 +58,10 @@ def decode(
     recordings = [downlink.Recording(str(path), _stretches(path, progress)) for path in paths]
     with tempfile.TemporaryDirectory(prefix=".decoding-", dir=out) as place:
         sink = _FolderSink(Path(place))
-        account = downlink.decode_into(sink, recordings, link=link, folder=Path(place))
+        try:
+            account = downlink.decode_into(sink, recordings, link=link, folder=Path(place))
+        except quality.BadInputError as error:
+            raise quality.BadInputError(error.cause, f"{', '.join(map(str, paths))}: {error}") from error
         sink.sync()
         (out / ACCOUNT).unlink(missing_ok=True)
         for name in (PACKETS, QUARANTINE):

@@ -14,6 +14,8 @@ from processors.level0 import frame_epochs
 
 LATE = 1024
 """A counter this far back is a frame out of order; further back another stretch begins."""
+SHUFFLED = 64
+"""A counter that falls further back than this, and before the first of its stretch, was reset."""
 RESTART = 4096
 """A counter that leaps to less than this was reset on board."""
 LEAP = 1 << 16
@@ -109,7 +111,7 @@ class _Counting:
     """Where the counter of one recording stands.
 
     raw, counter, partition, axis : of the last frame;
-    rows : frames of the stretch it is in;
+    rows, first : frames of the stretch it is in, and the counter of its first;
     resets, axes : numbers given out so far;
     before : the stretch before that one: last raw value and partition;
     recent : fingerprints of the last counters.
@@ -121,6 +123,7 @@ class _Counting:
     partition: int = 0
     axis: int = -1
     rows: int = 0
+    first: int = 0
     resets: int = 0
     axes: int = 0
     before: tuple[int, int] | None = None
@@ -129,7 +132,8 @@ class _Counting:
     def opened(self, raw: IntArray, prints: npt.NDArray[np.uint64]) -> tuple[IntArray, IntArray]:
         """Steps from frame to frame, and the rows at which another stretch begins; the first of all is one.
 
-        A reset shows by a counter that leaps to nearly zero, or falls back to one that is taken by another frame.
+        A reset shows by a counter that leaps to nearly zero, or falls back before the stretch began or to one that is
+        taken by another frame.
         """
         previous = np.concatenate(([raw[0] if self.axis < 0 else self.raw], raw[:-1]))
         step = frame_epochs.counter_steps(raw - previous, modulus=self.modulus)
@@ -138,14 +142,16 @@ class _Counting:
         if wide:
             counter = self.counter + np.cumsum(step)
             for row in np.flatnonzero((step < 0) & ~opens).tolist():
-                opens[row] = self._taken(counter, prints, row)
+                begins = self.first if self.axis >= 0 else int(counter[0])
+                restarts = step[row] < -SHUFFLED and counter[row] < begins
+                opens[row] = restarts or self._taken(counter, prints, row)
         if self.axis < 0:
             opens[0] = True
         return step, np.flatnonzero(opens)
 
     def _taken(self, counter: IntArray, prints: npt.NDArray[np.uint64], row: int) -> bool:
         """Tell whether the counter of a frame that falls back belongs to another frame already."""
-        begin = max(row - LATE, 0)
+        begin = max(row - 2 * LATE, 0)
         same = np.flatnonzero(counter[begin:row] == counter[row])
         held = int(prints[begin + same[-1]]) if same.size else self.recent.get(int(counter[row]))
         return held is not None and held != int(prints[row])
@@ -161,7 +167,7 @@ class _Counting:
         ):
             self.resets += 1
             self.partition = self.resets
-        self.axis, self.axes, self.rows = self.axes, self.axes + 1, 0
+        self.axis, self.axes, self.rows, self.first = self.axes, self.axes + 1, 0, raw
         self.recent.clear()
 
 
