@@ -57,7 +57,7 @@ def decode(
     out.mkdir(parents=True, exist_ok=True)
     recordings = [downlink.Recording(str(path), _stretches(path, progress)) for path in paths]
     with tempfile.TemporaryDirectory(prefix=".decoding-", dir=out) as place:
-        sink = _FolderSink(Path(place))
+        sink = FolderSink(Path(place))
         try:
             account = downlink.decode_into(sink, recordings, link=link, folder=Path(place))
         except quality.BadInputError as error:
@@ -113,7 +113,7 @@ def _stretches(path: Path, progress: Callable[[int], None]) -> Iterator[ByteArra
             progress(stretch.size)
 
 
-class _FolderSink(downlink.DiscardingSink):
+class FolderSink(downlink.DiscardingSink):
     """Packets and rejected frames appended to files."""
 
     def __init__(self, folder: Path) -> None:

@@ -28,7 +28,7 @@ import yaml
 from infra import packet_files
 from processors.arrays import ByteArray
 from processors.ccsds import link as spacelink
-from processors.level0 import downlink, frame_merge, frame_store
+from processors.level0 import downlink, frame_epochs, frame_store
 from processors.simulation import downlink as simulation
 
 LINK = Path(__file__).parents[2] / "infra/parameters/links/terralimb.yaml"
@@ -85,7 +85,7 @@ class Course:
         return rates
 
 
-class NotingSink(packet_files._FolderSink):
+class NotingSink(packet_files.FolderSink):
     """Packets in files, and how the work on each channel went on."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +93,7 @@ class NotingSink(packet_files._FolderSink):
         self.courses: dict[int, Course] = {}
 
     def add_channel(
-        self, name: frame_store.ChannelName, segments: list[frame_merge.Segment], link: spacelink.Link
+        self, name: frame_store.ChannelName, segments: list[frame_epochs.Segment], link: spacelink.Link
     ) -> None:
         self.courses[name.vcid] = Course()
 

@@ -6,6 +6,8 @@ Frames are built here octet by octet and packets are known before they are sent:
 import binascii
 import contextlib
 import dataclasses
+import hashlib
+import io
 import itertools
 import resource
 from pathlib import Path
@@ -14,6 +16,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from infra import completeness_ledger, database, ledger, settings
+from infra.stages import downlink as downlink_stage
+from infra.stages import execution, level0, links
+from infra.stages import workspace as stage_workspace
 from processors.ccsds import link, randomizer, reed_solomon, space_packet, time_code
 from processors.level0 import data_window, downlink, frame_decoder, frame_merge, window_frames
 
@@ -409,14 +415,14 @@ def test_frames_on_the_fly_wheel_have_the_polarity_of_those_before(inversion):
     assert found.completeness["synchronization"] == {"slips": 0, "inversions": int(inversion != 0), "losses": 0}
 
 
-@pytest.mark.parametrize("inversions", [(0x00, 0x00), (0xFF, 0xFF)])
+@pytest.mark.parametrize("inversion", [0x00, 0xFF])
 @pytest.mark.parametrize("shift", [2, 100, 250])
-def test_two_pieces_of_a_pass_of_either_polarity_make_the_frame_that_is_cut(inversions, shift):
+def test_two_pieces_of_a_pass_of_either_polarity_make_the_frame_that_is_cut(inversion, shift):
     sent = packet_list(200)
     frames = framed(sent, spacelink=CODED)
     stream = cadus(frames).reshape(-1)
     cut = 30 * CODED.cadu_length + shift
-    pieces = [part ^ np.uint8(inversion) for part, inversion in zip(np.split(stream, [cut]), inversions, strict=True)]
+    pieces = [part ^ np.uint8(inversion) for part in np.split(stream, [cut])]
     found = decode(*pieces, spacelink=CODED)
     assert received(found) == sent
     assert counted(found, "accepted", "duplicate", "uncorrectable") == (len(frames), 0, 0)
@@ -581,3 +587,79 @@ def test_recordings_of_packets_are_merged_whatever_their_order(code, lost):
         assert rows == {5: (len(kept), len(lost))}
         assert completeness["bytes"]["in"] == sum(len(packet) for part in parts for packet in part)
     assert account_of_packets([kept], spacelink)[:2] == ([kept], {5: (len(kept), len(lost))})
+
+
+# Stages
+
+
+class Objects:
+    """A store that holds what it was given."""
+
+    def __init__(self):
+        self.bodies = {}
+
+    @contextlib.contextmanager
+    def open(self, _bucket, key):
+        yield io.BytesIO(self.bodies[key])
+
+    def read(self, _bucket, key):
+        return self.bodies[key]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Workspace of an installation that receives one link, of packets most of which carry no time."""
+    frame = {"type": "aos", "length": LENGTH, "fecf": True, "ocf": False}
+    mapping = {"name": "units", "stream": "frames", "frame": frame, "packet_time": "cuc"}
+    monkeypatch.setattr(links, "names", lambda: frozenset({"units"}))
+    monkeypatch.setattr(links, "definition", lambda _name: mapping)
+    engine = database.engine(f"sqlite:///{tmp_path}/ledger.sqlite")
+    completeness_ledger.metadata.create_all(engine)
+    book = completeness_ledger.CompletenessLedger(engine)
+    return stage_workspace.Workspace(settings.Settings(home=tmp_path), Objects(), None, None, book)
+
+
+def granule(here, kind, name, body, *, group="", attributes=None):
+    key = name if kind == "landed_downlink" else f"{kind}/{name}"
+    here.store.bodies[key] = body
+    sha256 = hashlib.sha256(body).hexdigest()
+    return ledger.Granule(kind, name, sha256, group, "tl-archive", key, len(body), attributes or {})
+
+
+def results(here, stage, granules):
+    """What a stage makes of granules, as granules."""
+    group = granules[0].group
+    scratch = here.settings.home / hashlib.sha256(f"{stage}{group}{granules[0].id}".encode()).hexdigest()
+    unit = execution.Unit("stage", group, group, tuple(granules))
+    found = []
+    for result in stage(unit, dataclasses.replace(here, scratch=scratch)).granules:
+        body = result.body if isinstance(result.body, bytes) else result.body.read_bytes()
+        found.append(granule(here, result.kind, result.id, body, group=result.group, attributes=result.attributes))
+    return found
+
+
+def by_group(granules, kind):
+    chosen = sorted((one for one in granules if one.kind == kind), key=lambda one: one.group)
+    return [list(members) for _, members in itertools.groupby(chosen, key=lambda one: one.group)]
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_windows_store_every_packet_once_though_most_carry_no_time(parts, here):
+    packets, known = units(START + np.arange(-300.0, 300.0, 15.0))
+    frames, found, kept = framed(packets, spacelink=TIMED), [], {}
+    for number, piece in enumerate(np.array_split(frames, parts)):
+        landed = granule(here, "landed_downlink", f"downlink/kashi/units/{number}", piece.tobytes())
+        found += results(here, downlink_stage.decode_recording, [landed])
+    tables = [
+        table
+        for group in by_group(found, "frames")
+        for table in results(here, downlink_stage.reassemble_packets, group)
+    ]
+    for group in by_group(tables, "channel_packets"):
+        for result in results(here, level0.assemble, group):
+            if result.kind == "packets":
+                kept[group[0].attributes["window"]] = split(here.store.bodies[result.key])
+    first = int(START // data_window.LENGTH)
+    for number, inside in ((first - 1, known < START), (first, known >= START)):
+        assert kept[data_window.window_of(number).name] == [packets[n] for n in np.flatnonzero(inside)]
+    assert len(kept) == 2
