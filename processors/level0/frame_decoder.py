@@ -85,7 +85,8 @@ class _Evidence:
         self.decodable += int(np.sum(corrected[first] >= 0))
         self.uncorrectable += int(np.sum(uncorrectable))
         self.marker_errors += int(found.marker_errors[first].sum())
-        self.sample.append(found.blocks[: max(SAMPLE_FRAMES - sum(map(len, self.sample)), 0)].copy())
+        if self.frames - senseless.size < SAMPLE_FRAMES:
+            self.sample.append(found.blocks[:SAMPLE_FRAMES].copy())
 
     def suspect(self) -> bool:
         """Tell whether the description is more likely wrong than the reception bad."""

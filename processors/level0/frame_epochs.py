@@ -27,6 +27,8 @@ LOSSY_RUN = 3
 STRAY_FRAMES = 2
 STRAY_DISTANCE = 1 << 16
 """So few frames so far off, and not checked by anything, have a wrong counter."""
+ESTABLISHED = 100
+"""Beside so many frames of a channel, a stray is no epoch of its own."""
 SMALL_MODULUS = 256
 REORDERED = 8
 """With an 8-bit counter a frame this far back is out of order; further back, the others were lost."""
@@ -125,8 +127,14 @@ def epochs(segments: list[Segment], *, checked: bool = True) -> tuple[list[list[
     else:
         forest.join_nearest()
     found, strays = [], 0
-    for members in forest.groups():
-        kept = members if checked or narrow else _credible(members)
+    groups = forest.groups()
+    judged = not checked and not narrow
+    established = max(sum(len(member.segment.entries) for member in members) for members in groups) >= ESTABLISHED
+    for members in groups:
+        kept = _credible(members) if judged else members
+        if judged and established and sum(len(member.segment.entries) for member in kept) <= STRAY_FRAMES:
+            strays += sum(len(member.segment.entries) for member in members)
+            continue
         strays += sum(len(member.segment.entries) for member in members) - sum(len(m.segment.entries) for m in kept)
         found.append(_from_first(kept))
     return sorted(found, key=_rank), strays
@@ -134,9 +142,12 @@ def epochs(segments: list[Segment], *, checked: bool = True) -> tuple[list[list[
 
 def _ranked(segments: list[Segment]) -> list[Segment]:
     """An order that does not depend on that of the recordings: the longest first."""
-    return sorted(
-        segments, key=lambda s: (-len(s.entries), int(s.entries["counter"][0]), int(s.entries["fingerprint"][0]))
-    )
+    return sorted(segments, key=lambda s: (-len(s.entries), int(s.entries["counter"][0]), *_ends(s)))
+
+
+def _ends(segment: Segment) -> tuple[int, int]:
+    """Fingerprints of the first and the last frame: what tells segments apart."""
+    return int(segment.entries["fingerprint"][0]), int(segment.entries["fingerprint"][-1])
 
 
 class _Match(NamedTuple):
@@ -393,8 +404,8 @@ def _from_first(members: list[Member]) -> list[Member]:
     return [Member(member.segment, member.offset + lowest % modulus - lowest) for member in members]
 
 
-def _rank(members: list[Member]) -> tuple[int, int, int]:
+def _rank(members: list[Member]) -> tuple[int, int, int, int]:
     """Epochs follow one another as resets do in the recordings that saw them."""
     partition = max(member.segment.partition for member in members)
     lowest = min(_range(member)[0] for member in members)
-    return partition, lowest, min(int(member.segment.entries["fingerprint"][0]) for member in members)
+    return partition, lowest, *min(_ends(member.segment) for member in members)

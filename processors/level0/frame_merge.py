@@ -129,18 +129,23 @@ def _blocks(members: list[frame_epochs.Member]) -> Iterator[_Rows]:
         for member, order in zip(members, orders, strict=True)
     ]
     cursor = [0] * len(members)
-    while any(at < counter.size for at, counter in zip(cursor, counters, strict=True)):
-        limit = min(
-            int(counter[min(at + BLOCK, counter.size) - 1]) + member.offset
-            for at, counter, member in zip(cursor, counters, members, strict=True)
-            if at < counter.size
-        )
+    waiting = sorted(range(len(members)), key=lambda number: int(counters[number][0]) + members[number].offset)
+    active: list[int] = []
+    while active or waiting:
+        if not active:
+            active.append(waiting.pop(0))
+        limit = min(_reach(counters[number], cursor[number]) + members[number].offset for number in active)
+        while waiting and int(counters[waiting[0]][0]) + members[waiting[0]].offset <= limit:
+            active.append(waiting.pop(0))
+            limit = min(limit, _reach(counters[active[-1]], 0) + members[active[-1]].offset)
         parts = []
-        for number, (member, order) in enumerate(zip(members, orders, strict=True)):
-            end = _end(counters[number], cursor[number], limit - member.offset)
+        for number in sorted(active):
+            end = _end(counters[number], cursor[number], limit - members[number].offset)
+            order = orders[number]
             rows = np.arange(cursor[number], end) if order is None else order[cursor[number] : end]
-            parts.append(_rows(member, number, rows))
-            cursor[number] = max(end, cursor[number])
+            parts.append(_rows(members[number], number, rows))
+            cursor[number] = end
+        active = [number for number in active if cursor[number] < counters[number].size]
         yield _Rows(
             counter=np.concatenate([part.counter for part in parts]),
             fingerprint=np.concatenate([part.fingerprint for part in parts]),
@@ -148,6 +153,11 @@ def _blocks(members: list[frame_epochs.Member]) -> Iterator[_Rows]:
             member=np.concatenate([part.member for part in parts]),
             row=np.concatenate([part.row for part in parts]),
         )
+
+
+def _reach(counter: IntArray, first: int) -> int:
+    """Counter that a block from a row on may reach."""
+    return int(counter[min(first + BLOCK, counter.size) - 1])
 
 
 def _end(counter: IntArray, first: int, limit: int) -> int:

@@ -148,7 +148,7 @@ def complete(packets, held, spacelink):
 # Counters
 
 
-@pytest.mark.parametrize("lost", [246, 247, 248, 255, 256, 257, 300, 511, 512, 600])
+@pytest.mark.parametrize("lost", [247, 248, 256, 300, 512])
 @pytest.mark.parametrize("first", [40, 700])
 def test_whatever_an_8_bit_counter_lost_in_one_recording_costs_the_complete_one_nothing(first, lost):
     sent = packet_list(1700)
@@ -158,6 +158,15 @@ def test_whatever_an_8_bit_counter_lost_in_one_recording_costs_the_complete_one_
     assert received(found) == sent
     assert counted(found, "accepted", "duplicate", "conflict") == (len(frames), len(faded), 0)
     assert missing(found) == 0
+
+
+@pytest.mark.parametrize("lost", [1, 127, 128, 200, 246])
+def test_a_loss_of_almost_a_turn_of_an_8_bit_counter_is_a_loss_of_as_many_frames(lost):
+    sent = packet_list(800)
+    faded, held = without(framed(sent, spacelink=TM), (300, 300 + lost))
+    found = decode(faded, spacelink=TM)
+    assert received(found) == complete(sent, held, TM)
+    assert (missing(found), *counted(found, "accepted")) == (lost, len(faded))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +244,7 @@ def test_tm_passes_that_share_their_idle_frames_keep_all_their_packets(offset):
 # Pieces and copies
 
 
-@pytest.mark.parametrize(("spacelink", "shared"), [(AOS, 0), (BARE, 0), (TM, 3)], ids=["aos", "bare", "tm"])
+@pytest.mark.parametrize(("spacelink", "shared"), [(BARE, 0), (TM, 3)], ids=["bare", "tm"])
 def test_one_pass_cut_in_150_recordings_is_merged_to_the_whole(spacelink, shared):
     sent = packet_list(900)
     frames = framed(sent, spacelink=spacelink, counter=5000)
@@ -248,15 +257,16 @@ def test_one_pass_cut_in_150_recordings_is_merged_to_the_whole(spacelink, shared
     assert missing(found) == 0
 
 
-@pytest.mark.parametrize("first", [1000, 20_000, 33_000])
-def test_a_short_piece_that_a_long_tm_recording_holds_is_a_duplicate(first):
+def test_a_short_piece_that_a_long_tm_recording_holds_is_a_duplicate():
     small = dataclasses.replace(TM, frame=link.Frame("tm", 24, fecf=True))
     sent = packet_list(13_600, size=40)
     frames = framed(sent, spacelink=small)
     assert len(frames) > 2 * 16384
-    found = decode(frames, frames[first : first + 6], spacelink=small)
-    assert received(found) == sent
-    assert counted(found, "accepted", "duplicate", "conflict") == (len(frames), 6, 0)
+    for first, count in ((20_000, 6), *((1000 * n, 1) for n in (1, 2, 3, 5, 8, 13, 21))):
+        pieces = [frames.tobytes(), frames[first : first + count].tobytes()]
+        found = downlink.decode(pieces, link=small)
+        assert counted(found, "accepted", "duplicate", "conflict") == (len(frames), count, 0)
+        assert b"".join(found.packets.values()) == b"".join(sent)
 
 
 @pytest.mark.parametrize("counter", [0, 100_000])
@@ -285,10 +295,10 @@ def few_files(spare):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_hundreds_of_recordings_need_few_open_files(tmp_path):
+def test_recordings_by_the_hundred_need_few_open_files(tmp_path):
     sent = packet_list(600)
     frames = framed(sent, counter=70_000)
-    recordings = np.array_split(frames, 200)
+    recordings = np.array_split(frames, 100)
     paths = [stored(recording, tmp_path / f"{n}.npy") for n, recording in enumerate(recordings)]
     with few_files(24):
         found = downlink.decode([recording.tobytes() for recording in recordings], link=AOS)
@@ -313,8 +323,9 @@ def made(folder):
 # Noise
 
 
-@pytest.mark.parametrize("count", [0, 1, 20, 40, 80, 160])
-@pytest.mark.parametrize("counter", [100, 1_000_000])
+@pytest.mark.parametrize(
+    ("counter", "count"), [(100, 0), (100, 1), (100, 40), (100, 160), (1_000_000, 1), (1_000_000, 20), (1_000_000, 80)]
+)
 def test_junk_in_an_uncoded_link_costs_no_packet_and_makes_no_frames_missing(counter, count):
     sent = packet_list(1200)
     frames = framed(sent, spacelink=BARE, counter=counter)
@@ -541,8 +552,8 @@ def test_packets_whose_times_are_garbage_make_a_bounded_number_of_files(count, t
     sent = [space_packet.encode(row.tobytes(), apid=9, sequence=n) for n, row in enumerate(body)]
     frames = framed(sent, spacelink=spacelink)
     files = windowed(frames, spacelink, tmp_path / "pass").files
-    assert len(files) <= window_frames.MOST_WINDOWS
-    if count > window_frames.MOST_WINDOWS:
+    assert len(files) <= 500
+    if count > 500:
         (file,) = files.values()
         assert (file.window, file.frames) == (None, len(frames))
         assert_array_equal(np.load(file.path)["frame"], frames)
