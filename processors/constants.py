@@ -57,5 +57,38 @@ GPS_L1 = 1_575.42e6
 GPS_L2 = 1_227.60e6
 """Carrier frequency of GPS L2 [Hz], IS-GPS-200."""
 
+GPS_L5 = 1_176.45e6
+"""Carrier frequency of GPS L5 [Hz], IS-GPS-705; also Galileo E5a and BeiDou B2a."""
+
+GALILEO_E5B = 1_207.14e6
+"""Carrier frequency of Galileo E5b [Hz], Galileo OS SIS ICD 2.1, table 2; also BeiDou B2I and B2b."""
+
+GALILEO_E5 = 1_191.795e6
+"""Carrier frequency of Galileo E5 (AltBOC) [Hz], Galileo OS SIS ICD 2.1, table 2; also BeiDou B2."""
+
+GALILEO_E6 = 1_278.75e6
+"""Carrier frequency of Galileo E6 [Hz], Galileo OS SIS ICD 2.1, table 2; also QZSS L6."""
+
+BEIDOU_B1I = 1_561.098e6
+"""Carrier frequency of BeiDou B1I [Hz], BDS-SIS-ICD-B1I-3.0, section 4.2.1."""
+
+BEIDOU_B3I = 1_268.52e6
+"""Carrier frequency of BeiDou B3I [Hz], BDS-SIS-ICD-B3I-1.0, section 4.2.1."""
+
+GLONASS_L1 = 1_602.0e6
+"""Carrier frequency of GLONASS L1 FDMA, channel 0 [Hz], GLONASS ICD L1, L2 5.1, section 3.3.1.1."""
+
+GLONASS_L1_STEP = 0.5625e6
+"""Spacing of the channels of GLONASS L1 [Hz], GLONASS ICD L1, L2 5.1, section 3.3.1.1."""
+
+GLONASS_L2 = 1_246.0e6
+"""Carrier frequency of GLONASS L2 FDMA, channel 0 [Hz], GLONASS ICD L1, L2 5.1, section 3.3.1.1."""
+
+GLONASS_L2_STEP = 0.4375e6
+"""Spacing of the channels of GLONASS L2 [Hz], GLONASS ICD L1, L2 5.1, section 3.3.1.1."""
+
+GLONASS_L3 = 1_202.025e6
+"""Carrier frequency of GLONASS L3 CDMA [Hz], GLONASS ICD CDMA L3 1.0."""
+
 IONOSPHERIC_REFRACTION = 40.308_2
 """First-order ionospheric refraction [m3 s-2]: n - 1 = -K n_e / f2, from the CODATA electron constants."""

@@ -9,10 +9,13 @@ The contract (dimensions time, signal, xyz):
 * `receiver_position`, `transmitter_position` (time, xyz) [m]: Earth-fixed, in the axes of the receive time; the
   transmitter at transmission.
 * `receiver_velocity`, `transmitter_velocity` (time, xyz) [m s-1]: rates of those coordinates per unit of receive time.
-* attributes `occultation_id`, `transmitter`, `receiver`, `mission`, `setting` (1 setting, 0 rising).
+* attributes `occultation_id`, `transmitter`, `receiver`, `mission`, `setting` (1 setting, 0 rising); `findings`, the
+  codes of what reading found and mended, apart by spaces, and the number of each beside it (`time_tags_dropped`).
+
+The layouts of other centers are read by `ropp`, `aws` and `ucar` into one record; here it is mended (`repair`,
+`cycle_slip`), its frame judged (`frame_check`) and brought to the contract.
 """
 
-import datetime
 import re
 from typing import Any
 
@@ -22,7 +25,7 @@ import xarray as xr
 from processors import timescales
 from processors.arrays import FloatArray
 from processors.geodesy import ellipsoid, frames
-from processors.orbit import interpolation
+from processors.occultation import cycle_slip, fields, frame_check, layouts, record, repair
 from processors.quality import BadInputError
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
@@ -36,22 +39,12 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "transmitter_velocity": ("time", "xyz"),
 }
 ATTRIBUTES = ("occultation_id", "transmitter", "receiver", "mission", "setting")
-RECEIVER_RADII = (6.5e6, 1.2e7)
-TRANSMITTER_RADII = (1.8e7, 4.5e7)
-RECEIVER_DEGREE, TRANSMITTER_DEGREE = 9, 7
-ORBIT_MISFIT = 0.5
 VELOCITY_MISFIT = 0.002
 SHORTEST = 10.0
-UNDEFINED = -9_999_900.0
-ROPP_SYSTEMS = {"G": "G", "R": "R", "E": "E", "C": "C", "J": "J"}
-ROPP_MISSIONS = {
-    "C00": "cosmic-1",
-    "C2E": "cosmic-2",
-    "MET": "metop",
-    "CHA": "champ",
-    "GRA": "grace",
-    "FY3": "fengyun-3",
-}
+ERA = (4.1e8, 2.55e9)
+"""Times at which navigation satellites are occulted and observed [s since 1980-01-06, GPS]: 1993 to 2060."""
+COUNTED = ("time_tags_dropped", "time_sorted", "cycle_slips_repaired", "samples_missing", "orbit_samples_filled")
+"""Findings whose number goes into an attribute of their name."""
 
 
 def occultation_id(transmitter: str, receiver: str, time: float) -> str:
@@ -219,9 +212,18 @@ def _require_time(time: FloatArray) -> None:
         )
 
 
+def _require_era(time: FloatArray) -> None:
+    """Times of this age: others mean another epoch or unit."""
+    if not ERA[0] < time[0] < ERA[1]:
+        raise BadInputError(
+            "time_implausible",
+            f"time begins {time[0]:.6g} s after 1980-01-06, not between 1993 and 2060: is it in another unit or epoch?",
+        )
+
+
 def _require_orbits(dataset: xr.Dataset) -> None:
     """Positions at orbital distances in metres, velocities of orbits."""
-    for end, (low, high) in (("receiver", RECEIVER_RADII), ("transmitter", TRANSMITTER_RADII)):
+    for end, (low, high) in repair.RADII.items():
         position = dataset[f"{end}_position"].to_numpy()
         radius = np.linalg.norm(position, axis=1)
         if not (np.isfinite(radius).all() and low < radius.min() and radius.max() < high):
@@ -239,15 +241,19 @@ def _require_orbits(dataset: xr.Dataset) -> None:
 
 def _require_signals(dataset: xr.Dataset) -> None:
     """Two plausible, different carriers and some phase."""
-    frequency = dataset["carrier_frequency"].to_numpy()
-    if frequency.size < 2 or not ((frequency > 1e9) & (frequency < 2e9)).all() or frequency[0] == frequency[1]:
-        raise BadInputError(
-            "frequency_implausible", f"carrier frequencies {frequency} are no pair of navigation signals"
-        )
+    _require_frequencies(dataset["carrier_frequency"].to_numpy())
     present = np.isfinite(dataset["excess_phase"].to_numpy()).sum(axis=1)
     if present[0] < 0.1 * dataset.sizes["time"]:
         raise BadInputError(
             "no_data", f"the first signal has {present[0]} excess phases in {dataset.sizes['time']} samples"
+        )
+
+
+def _require_frequencies(frequency: FloatArray) -> None:
+    """Two different carriers in the bands of navigation signals."""
+    if frequency.size < 2 or not ((frequency > 1e9) & (frequency < 2e9)).all() or frequency[0] == frequency[1]:
+        raise BadInputError(
+            "frequency_implausible", f"carrier frequencies {frequency} are no pair of navigation signals"
         )
 
 
@@ -262,137 +268,106 @@ def level1b_from_dataset(dataset: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xr.Dataset
-        Level 1B.
+        Level 1B; the same dataset where it is level 1B and nothing was found.
 
     Raises
     ------
     BadInputError
-        `unknown_schema` where it is none of the known formats; others as in `require`.
+        `unknown_schema` where it is none of the known formats, `not_level1a` where it holds bending angles only; what
+        reading, `repair` and `require` refuse.
     """
-    if str(dataset.attrs.get("format_version", "")).startswith("ROPP") or "dim_lev1a" in dataset.dims:
-        return level1b_from_ropp(dataset)
-    if "excess_phase" in dataset.variables and "receiver_position" in dataset.variables:
-        return require(dataset)
-    known = ", ".join(sorted(str(name) for name in dataset.variables)[:6])
-    raise BadInputError(
-        "unknown_schema",
-        f"the dataset is neither ROPP level 1a nor level 1B of terralimb (it holds: {known or 'nothing'})",
-    )
+    if recognizes(dataset):
+        _require_layout(dataset)
+        found = _judged(_record(dataset))
+        return found if "findings" in found.attrs else require(dataset)
+    return _judged(layouts.phase_record(dataset))
 
 
-def level1b_from_ropp(dataset: xr.Dataset) -> xr.Dataset:
-    """Level 1B of a ROPP netCDF V1.1 file (ROM SAF, level 1a).
-
-    The file's positions are Earth-fixed and its velocities inertial, so velocities are derived anew from a polynomial
-    through the positions in the inertial frame. The calendar fields give the start in UTC; `start_time` counts SI
-    seconds across leap seconds.
+def recognizes(dataset: xr.Dataset) -> bool:
+    """Whether a dataset is meant as level 1B of terralimb.
 
     Parameters
     ----------
     dataset : xr.Dataset
-        The opened file (times not decoded).
+        Opened file.
 
     Returns
     -------
-    xr.Dataset
-        Level 1B.
-
-    Raises
-    ------
-    BadInputError
-        `not_level1a` where level 1a is missing, `truncated`, `no_data`, `orbit_implausible` and others of `require`.
+    bool
+        True where its names are there; the contract may still be broken.
     """
-    single = dataset.isel(dim_unlim=0) if "dim_unlim" in dataset.dims else dataset
-    wanted = (
-        "dtime",
-        "phase_L1",
-        "phase_L2",
-        "r_leo",
-        "r_gns",
-        "L1_freq",
-        "L2_freq",
-        "snr_L1ca",
-        "snr_L2p",
-        "gns_id",
-        "leo_id",
+    return "excess_phase" in dataset.variables and "receiver_position" in dataset.variables
+
+
+def _record(dataset: xr.Dataset) -> record.PhaseRecord:
+    """Level 1B as a record: it may have been spoilt since it was written."""
+    values = {name: fields.numbers(dataset, name) for name in DIMENSIONS}
+
+    def orbit(end: str) -> record.Orbit:
+        return record.Orbit(values[f"{end}_position"], values[f"{end}_velocity"], frame_check.EARTH_FIXED)
+
+    codes = str(dataset.attrs.get("findings", "")).split()
+    earlier = {code: int(dataset.attrs.get(code, 1)) for code in codes if code != "samples_missing"}
+    return record.PhaseRecord(
+        time=values["time"],
+        excess_phase=values["excess_phase"][:2],
+        snr=values["snr"][:2],
+        carrier_frequency=values["carrier_frequency"][:2],
+        receiver=orbit("receiver"),
+        transmitter=orbit("transmitter"),
+        attributes={key: value for key, value in dataset.attrs.items() if key not in {"findings", "level", *COUNTED}},
+        findings=earlier,
+        keeps_velocity=True,
     )
-    missing = [name for name in wanted if name not in single.variables]
-    if missing or single.sizes.get("dim_lev1a", 0) == 0:
-        raise BadInputError(
-            "not_level1a", f"the ROPP file holds no level 1a (missing: {', '.join(missing) or 'samples'})"
-        )
-    start = _ropp_start(single)
-    kept = np.isfinite(_defined(single, "dtime"))
-    time = start + _defined(single, "dtime")[kept]
-    _require_time(time)
-    transmitter, receiver = _ropp_name(single, "gns_id"), _text(single, "leo_id")
+
+
+def _judged(rows: record.PhaseRecord) -> xr.Dataset:
+    """Level 1B of a record: mended where there is no doubt, refused where there is."""
+    rows = repair.without_infinities(rows)
+    rows = repair.in_order_of_time(repair.in_metres(rows))
+    _require_time(rows.time)
+    _require_era(rows.time)
+    rows, ends = repair.settle_orbits(rows)
+    _require_frequencies(rows.carrier_frequency)
+    repair.require_constellation(rows, ends=ends)
+    seen = repair.sight(ends)
+    repair.require_phase_unit(rows, seen=seen)
+    rows = repair.signals_in_order(rows, seen=seen)
+    rows = _without_slips(rows, seen.height)
+    rows = repair.note_missing(rows)
     return assemble(
-        time,
-        excess_phase=np.stack([_defined(single, name)[kept] for name in ("phase_L1", "phase_L2")]),
-        snr=np.stack([_defined(single, name)[kept] for name in ("snr_L1ca", "snr_L2p")]),
-        carrier_frequency=np.array([_first_defined(single, name) for name in ("L1_freq", "L2_freq")]),
-        receiver=_ropp_orbit(single, "r_leo", kept=kept, time=time, degree=RECEIVER_DEGREE),
-        transmitter=_ropp_orbit(single, "r_gns", kept=kept, time=time, degree=TRANSMITTER_DEGREE),
-        attributes={
-            "occultation_id": occultation_id(transmitter, receiver, start),
-            "transmitter": transmitter,
-            "receiver": receiver.lower(),
-            "mission": next((name for key, name in ROPP_MISSIONS.items() if receiver.startswith(key)), "unknown"),
-            "source_id": _text(single, "occ_id"),
-            "processing_center": str(dataset.attrs.get("processing_centre", "unknown")).strip(),
-        },
+        rows.time,
+        excess_phase=rows.excess_phase,
+        snr=rows.snr,
+        carrier_frequency=rows.carrier_frequency,
+        receiver=ends.receiver,
+        transmitter=ends.transmitter,
+        attributes=_attributes(rows),
     )
 
 
-def _text(dataset: xr.Dataset, name: str) -> str:
-    """A character variable as text."""
-    value = dataset[name].to_numpy().item() if name in dataset.variables else b""
-    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip("\x00 ")
-
-
-def _ropp_name(dataset: xr.Dataset, name: str) -> str:
-    """RINEX 3 name of a ROPP transmitter, G02 of G002."""
-    text = _text(dataset, name)
-    if len(text) < 2 or text[0] not in ROPP_SYSTEMS or not text[1:].isdigit():
-        raise BadInputError("not_level1a", f"the ROPP transmitter {text!r} is no navigation satellite")
-    return f"{ROPP_SYSTEMS[text[0]]}{int(text[1:]):02d}"
-
-
-def _ropp_start(dataset: xr.Dataset) -> float:
-    """Start of the occultation [s since 1980-01-06, GPS]."""
-    fields = ("year", "month", "day", "hour", "minute", "second", "msec")
-    try:
-        year, month, day, hour, minute, second, millisecond = (int(dataset[name]) for name in fields)
-        moment = datetime.datetime(year, month, day, hour, minute, second, millisecond * 1_000)  # noqa: DTZ001
-    except (KeyError, ValueError, OverflowError) as error:
-        raise BadInputError("not_level1a", f"the ROPP file has no valid start date: {error}") from error
-    return float(timescales.gps_from_utc(np.datetime64(moment, "ns")))
-
-
-def _defined(dataset: xr.Dataset, name: str) -> FloatArray:
-    """Values of a variable with ROPP's undefined value and netCDF's default fill as NaN."""
-    values = dataset[name].to_numpy().astype(np.float64)
-    return np.where(
-        (values <= UNDEFINED) & (values != 0.0) & (np.abs(values) >= 9.9e7) | (values > 1e30), np.nan, values
+def _without_slips(rows: record.PhaseRecord, height: FloatArray) -> record.PhaseRecord:
+    """Take back cycle slips."""
+    repaired = cycle_slip.repair(
+        rows.excess_phase,
+        time=rows.time,
+        snr=rows.snr,
+        carrier_frequency=rows.carrier_frequency,
+        straight_line_height=height,
     )
+    if not repaired.slips:
+        return rows
+    rows = rows._replace(excess_phase=repaired.excess_phase).found("cycle_slips_repaired", repaired.slips)
+    return rows._replace(attributes={**rows.attributes, "cycle_slip_times": repaired.times})
 
 
-def _first_defined(dataset: xr.Dataset, name: str) -> float:
-    """The one defined value of a variable written along the samples."""
-    values = _defined(dataset, name).ravel()
-    finite = values[np.isfinite(values)]
-    return float(finite[0]) if finite.size else np.nan
-
-
-def _ropp_orbit(dataset: xr.Dataset, name: str, *, kept: np.ndarray, time: FloatArray, degree: int) -> frames.State:
-    """Smoothed Earth-fixed state of one end."""
-    values = _defined(dataset, name)
-    position = (values if values.shape[-1] == 3 else values.T)[kept]
-    if not np.isfinite(position).all():
-        raise BadInputError("orbit_implausible", f"{name} has missing positions")
-    orbit = interpolation.smooth(position, time=time, degree=degree)
-    if orbit.residual > ORBIT_MISFIT:
-        raise BadInputError(
-            "orbit_implausible", f"{name} is no smooth orbit: it misses a polynomial by {orbit.residual:.3g} m"
-        )
-    return orbit.state
+def _attributes(rows: record.PhaseRecord) -> dict[str, Any]:
+    """Identity, findings and their numbers."""
+    found = {key: value for key, value in rows.attributes.items() if key != "start"}
+    if "occultation_id" not in found:
+        begin = float(rows.attributes.get("start", rows.time[0]))
+        found["occultation_id"] = occultation_id(str(found["transmitter"]), str(found["receiver"]), begin)
+    if rows.findings:
+        found["findings"] = " ".join(sorted(rows.findings))
+        found |= {code: count for code, count in rows.findings.items() if code in COUNTED}
+    return found

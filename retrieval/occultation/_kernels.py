@@ -1,7 +1,8 @@
 """Compiled loops of the occultation retrieval.
 
 Legend: x impact parameter (or refractional radius) n r [m], a impact parameter of the level looked at [m], q = sqrt(x2
-- a2) [m], y bending angle [rad], h half width of the window [m], w weights [1].
+- a2) [m], y bending angle [rad], h half width of the window [m], w weights [1], V demodulated field in impact parameter,
+C the same with its strong part reduced to the phase, P product of neighbours, u position in the window from -1 to 1.
 """
 
 import numpy as np
@@ -70,3 +71,161 @@ def local_line(
             left += (1.0 - u * u) * r * r
         scatter[k] = np.sqrt(left / s0)
     return value, scatter
+
+
+@njit(cache=True)
+def band_limited(x: npt.NDArray[np.complex128], at: npt.NDArray[np.float64], half: int) -> npt.NDArray[np.complex128]:
+    """Values of an evenly sampled field at fractional indices: sinc interpolation in a window of 2 half samples."""
+    n = x.size
+    out = np.zeros(at.size, np.complex128)
+    for k in range(at.size):
+        base = int(np.floor(at[k]))
+        f = at[k] - base
+        if f < 1e-9 and 0 <= base < n:
+            out[k] = x[base]
+            continue
+        sine = np.sin(np.pi * f) / np.pi
+        total = 0.0
+        value = 0.0 + 0.0j
+        for j in range(1 - half, half + 1):
+            u = (f - j) / half
+            if base + j < 0 or base + j >= n:
+                continue
+            w = (1.0 - u * u) ** 2 * sine / (f - j)
+            if j % 2 != 0:
+                w = -w
+            total += w
+            value += w * x[base + j]
+        out[k] = value / total if total > 0.3 else 0.0
+    return out
+
+
+@njit(cache=True)
+def local_phase_rate(
+    C: npt.NDArray[np.complex128],
+    power: npt.NDArray[np.float64],
+    x0: float,
+    dx: float,
+    levels: npt.NDArray[np.float64],
+    h: npt.NDArray[np.float64],
+    c: npt.NDArray[np.float64],
+    lag: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Phase advance per step, its abscissa, coherence at the lag and mean power about each level.
+
+    With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle of
+    a polynomial fitted to the phases of the window by least squares: a straight line for c = 0, a cubic for c = 7/3.
+    """
+    m, n = levels.size, C.size
+    rate = np.full(m, np.nan)
+    centre = np.full(m, np.nan)
+    coherence = np.full(m, np.nan)
+    mean = np.full(m, np.nan)
+    for k in range(m):
+        lo = max(int(np.ceil((levels[k] - h[k] - x0) / dx - 0.5)), 0)
+        hi = min(int(np.floor((levels[k] + h[k] - x0) / dx - 0.5)), n - lag - 1)
+        if hi - lo < 3 or levels[k] < x0 or levels[k] > x0 + n * dx:
+            continue
+        P = 0.0 + 0.0j
+        far = 0.0 + 0.0j
+        size = far_size = moment = weight = energy = 0.0
+        for j in range(lo, hi + 1):
+            u = (x0 + (j + 0.5) * dx - levels[k]) / h[k]
+            w = (1.0 - u * u) * (1.0 - c[k] * u * u)
+            product = C[j + 1] * np.conj(C[j])
+            P += w * product
+            s = w * np.sqrt((C[j].real**2 + C[j].imag**2) * (C[j + 1].real**2 + C[j + 1].imag**2))
+            size += s
+            moment += s * u
+            parabola = 1.0 - u * u
+            distant = C[j + lag] * np.conj(C[j])
+            far += parabola * distant
+            far_size += parabola * np.abs(distant)
+            weight += parabola
+            energy += parabola * power[j]
+        mean[k] = energy / weight
+        if size <= 0.0 or far_size <= 0.0:
+            continue
+        rate[k] = np.arctan2(P.imag, P.real)
+        centre[k] = levels[k] + h[k] * moment / size
+        coherence[k] = np.abs(far) / far_size
+    return rate, centre, coherence, mean
+
+
+@njit(cache=True)
+def line_weights(
+    x: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_], h: float, minimum: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Rows of the operator that fits a weighted straight line through the valid values within h of each level.
+
+    Returns the first index, the number and the weights of each row, one after the other; a row without weights is one
+    outside the valid values.
+    """
+    m = x.size
+    present = np.flatnonzero(valid)
+    start = np.zeros(m, np.int64)
+    count = np.zeros(m, np.int64)
+    weights = np.zeros((m, m if m < 400 else 400))
+    if present.size < minimum:
+        return start, count, weights
+    for k in range(m):
+        if x[k] < x[present[0]] or x[k] > x[present[-1]]:
+            continue
+        width = h
+        for _ in range(4):
+            lo = np.searchsorted(x, x[k] - width)
+            hi = min(np.searchsorted(x, x[k] + width), lo + weights.shape[1])
+            found = 0
+            for j in range(lo, hi):
+                if valid[j]:
+                    found += 1
+            if found >= minimum:
+                break
+            width *= 2.0
+        if found < minimum:
+            continue
+        s0 = s1 = s2 = 0.0
+        for j in range(lo, hi):
+            if valid[j]:
+                u = (x[j] - x[k]) / width
+                w = 1.0 - u * u
+                s0 += w
+                s1 += w * u
+                s2 += w * u * u
+        det = s0 * s2 - s1 * s1
+        if det <= 1e-12 * s0 * s0:
+            continue
+        start[k] = lo
+        count[k] = hi - lo
+        for j in range(lo, hi):
+            if valid[j]:
+                u = (x[j] - x[k]) / width
+                weights[k, j - lo] = (1.0 - u * u) * (s2 - s1 * u) / det
+    return start, count, weights
+
+
+@njit(cache=True)
+def fall_length(C: npt.NDArray[np.float64], x: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.float64]:
+    """Mean of the distances upward and downward at which the correlation first falls below the threshold."""
+    m = x.size
+    length = np.full(m, np.nan)
+    for i in range(m):
+        if not C[i, i] > 0.0:
+            continue
+        total = 0.0
+        sides = 0
+        for direction in (-1, 1):
+            before = 1.0
+            j = i + direction
+            while 0 <= j < m and C[j, j] > 0.0:
+                now = C[i, j] / np.sqrt(C[i, i] * C[j, j])
+                if now < threshold:
+                    inner = x[j - direction] + (x[j] - x[j - direction]) * (before - threshold) / (before - now)
+                    total += abs(inner - x[i])
+                    sides += 1
+                    break
+                before = now
+                j += direction
+        if sides > 0:
+            length[i] = total / sides
+    return length

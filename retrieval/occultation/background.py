@@ -17,6 +17,7 @@ from retrieval.occultation import abel
 
 SPECIES = slice(1, 9)
 TEMPERATURE = 10
+FIT_ITERATIONS = 6
 GPS_EPOCH = np.datetime64("1980-01-06", "ns")
 
 
@@ -36,15 +37,22 @@ class BackgroundParameters:
         Spacing of the model levels [m].
     fit_bottom, fit_top : float
         Impact heights of the layer in which the model is scaled to the observation [m].
+    model_error : float
+        Relative standard deviation of the scaled model within that layer [1].
+    offset_error, slope_error : float
+        Standard deviations of the two parameters before the fit [1]: they hold where the observation is too noisy.
     """
 
     f107: float = 120.0
     f107_average: float = 120.0
     ap: float = 8.0
-    top: float = 150_000.0
+    top: float = 180_000.0
     spacing: float = 200.0
-    fit_bottom: float = 35_000.0
+    fit_bottom: float = 40_000.0
     fit_top: float = 60_000.0
+    model_error: float = 0.05
+    offset_error: float = 0.2
+    slope_error: float = 0.05
 
 
 class ModelAtmosphere(NamedTuple):
@@ -152,7 +160,7 @@ def fit(
     noise: float,
     parameters: BackgroundParameters,
 ) -> FittedBackground:
-    """Scale the model to the observation by a straight line between the logarithms.
+    """Scale the model to the observation by a straight line between the logarithms, by weighted least squares.
 
     Parameters
     ----------
@@ -172,14 +180,24 @@ def fit(
     FittedBackground
         Scaled background: ln b = ln m + offset + (slope - 1)(ln m - mean).
     """
-    inside = (impact_height >= parameters.fit_bottom) & (impact_height <= parameters.fit_top)
-    inside &= np.isfinite(observed) & (np.nan_to_num(observed) > 3.0 * noise)
+    inside = (impact_height >= parameters.fit_bottom) & (impact_height <= parameters.fit_top) & np.isfinite(observed)
     if np.count_nonzero(inside) < 20:
         return FittedBackground(model, 0.0, 1.0, 0)
     log_model = np.log(model)
-    weight = model[inside] / np.hypot(noise, 0.02 * model[inside])
-    middle = float(np.average(log_model[inside], weights=weight**2))
-    slope, offset = np.polyfit(log_model[inside] - middle, np.log(observed[inside]) - log_model[inside], 1, w=weight)
-    below = np.maximum(log_model, log_model[inside].min())
-    fitted = log_model + offset + slope * (np.minimum(below, log_model[inside].max()) - middle)
-    return FittedBackground(np.exp(fitted), float(offset), float(1.0 + slope), int(np.count_nonzero(inside)))
+    middle = float(np.mean(log_model[inside]))
+    about = log_model[inside] - middle
+    parameter = np.zeros(2)
+    prior = np.array([parameters.offset_error, parameters.slope_error])
+    for _ in range(FIT_ITERATIONS):
+        scaled = np.exp(log_model[inside] + parameter[0] + parameter[1] * about)
+        # Levels of one Fresnel zone and one wave share their error: five count as one.
+        weight = 1.0 / np.hypot(noise, parameters.model_error * scaled) / np.sqrt(5.0)
+        jacobian = np.stack([scaled, scaled * about], axis=1) * weight[:, None]
+        normal = jacobian.T @ jacobian + np.diag(prior**-2.0)
+        misfit = jacobian.T @ ((observed[inside] - scaled) * weight) - parameter / prior**2
+        parameter = parameter + np.linalg.solve(normal, misfit)
+    held = np.clip(log_model, log_model[inside].min(), log_model[inside].max())
+    fitted = log_model + parameter[0] + parameter[1] * (held - middle)
+    return FittedBackground(
+        np.exp(fitted), float(parameter[0]), float(1.0 + parameter[1]), int(np.count_nonzero(inside))
+    )

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.arrays import BoolArray, FloatArray
-from retrieval.occultation.statistical_optimization import OptimizedBending
+from processors.arrays import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,17 @@ class BridgedBending(NamedTuple):
         Levels in gaps narrow enough to be bridged, shape (m,).
     error : FloatArray
         Standard deviation that the bridge adds [rad], 0 outside.
+    levels : IntArray
+        Indices of the bridged levels [1], shape (k,).
+    operator : FloatArray
+        Response of the bridged levels to all levels, to first order [1], shape (k, m).
     """
 
     bending_angle: FloatArray
     bridged: BoolArray
     error: FloatArray
+    levels: IntArray
+    operator: FloatArray
 
 
 def gaps(observed: FloatArray) -> list[Stretch]:
@@ -151,25 +156,28 @@ def most_informative(
 
 
 def bridge(
-    optimized: OptimizedBending,
+    merged: FloatArray,
     *,
     observed: FloatArray,
     background: FloatArray,
     impact_height: FloatArray,
+    below: float,
     parameters: BridgingParameters,
 ) -> BridgedBending:
     """Close the gaps of the merged bending by interpolating ln(merged / background) over impact height.
 
     Parameters
     ----------
-    optimized : OptimizedBending
-        Merged bending, which is the background where nothing was observed.
+    merged : FloatArray
+        Merged bending, which is the background where nothing was observed [rad].
     observed : FloatArray
         Observed bending angle [rad], NaN where missing, shape (m,).
     background : FloatArray
         Background bending angle [rad], positive.
     impact_height : FloatArray
         Impact parameter minus radius of curvature [m], increasing.
+    below : float
+        Impact height above which the statistical optimisation has closed the gaps already [m].
     parameters : BridgingParameters
         Widest gaps and their errors.
 
@@ -179,11 +187,12 @@ def bridge(
         Wide gaps are closed alike, lest the profile step at their edges, but are not called bridged: there the error
         of the background stands.
     """
-    bending, bridged = optimized.bending_angle.copy(), np.zeros(observed.shape, dtype=bool)
+    bending, bridged = merged.copy(), np.zeros(observed.shape, dtype=bool)
     error = np.zeros_like(bending)
     ratio = bending / background
-    support = np.flatnonzero(np.isfinite(observed) & (ratio > 0.0))
-    for gap in gaps(observed):
+    support = np.flatnonzero((np.isfinite(observed) | (impact_height >= below)) & (ratio > 0.0))
+    operator: FloatArray = np.zeros((0, bending.size))
+    for gap in gaps(np.where(impact_height >= below, bending, observed)):
         levels = slice(*gap)
         bending[levels] = background[levels] * np.exp(
             np.interp(impact_height[levels], impact_height[support], np.log(ratio[support]))
@@ -192,26 +201,18 @@ def bridge(
             bridged[levels] = True
             relative = min(parameters.error_rate * _width(gap, impact_height), parameters.error_ceiling)
             error[levels] = relative * bending[levels]
-    return BridgedBending(bending, bridged, error)
+            operator = np.concatenate([operator, _response(gap, bending, impact_height)])
+    return BridgedBending(bending, bridged, error, np.flatnonzero(bridged), operator)
 
 
-def across(values: FloatArray, *, bridged: BoolArray) -> FloatArray:
-    """Values of a profile with those of bridged levels interpolated from their neighbours.
-
-    Parameters
-    ----------
-    values : FloatArray
-        Evenly spaced profile [1], shape (m,).
-    bridged : BoolArray
-        Levels to interpolate.
-
-    Returns
-    -------
-    FloatArray
-        The same profile where nothing is bridged [1].
-    """
-    index = np.arange(values.size)
-    return np.asarray(np.interp(index, index[~bridged], values[~bridged]))
+def _response(gap: Stretch, bending: FloatArray, impact_height: FloatArray) -> FloatArray:
+    """Derivative of the bridge by the bending on either side [1]."""
+    low, high = gap.start - 1, gap.stop
+    share = (impact_height[gap.start : gap.stop] - impact_height[low]) / (impact_height[high] - impact_height[low])
+    response: FloatArray = np.zeros((gap.stop - gap.start, bending.size))
+    response[:, low] = (1.0 - share) * bending[gap.start : gap.stop] / bending[low]
+    response[:, high] = share * bending[gap.start : gap.stop] / bending[high]
+    return response
 
 
 def _width(gap: Stretch, impact_height: FloatArray) -> float:

@@ -68,6 +68,56 @@ def _exponential_steps(weight: FloatArray, *, altitude: FloatArray) -> FloatArra
     return np.where(linear, 0.5 * (lower + upper), (lower - upper) / np.where(linear, 1.0, ratio)) * depth
 
 
+class PressureCovariances(NamedTuple):
+    """Covariances of the dry pressure, shape (m, m).
+
+    Attributes
+    ----------
+    own : FloatArray
+        With itself [1], in Pa2.
+    with_refractivity : FloatArray
+        With the refractivity, which counts by column [Pa].
+    """
+
+    own: FloatArray
+    with_refractivity: FloatArray
+
+
+def pressure_covariances(
+    covariance: FloatArray, *, altitude: FloatArray, latitude: float, top_temperature: float
+) -> PressureCovariances:
+    """Covariances of the dry pressure from that of the refractivity, C_p = A C A^T, by running sums.
+
+    Parameters
+    ----------
+    covariance : FloatArray
+        Covariance of the refractivity [1], in N-units squared, shape (m, m).
+    altitude : FloatArray
+        Altitude above the geoid [m], increasing.
+    latitude : float
+        Geodetic latitude [degree].
+    top_temperature : float
+        Temperature at the uppermost level [K].
+
+    Returns
+    -------
+    PressureCovariances
+        A C A^T and A C, with the operator of `pressure_operator`.
+    """
+    weight = gravity.at_altitude(latitude, altitude) / (constants.REFRACTIVITY_DRY * constants.GAS_CONSTANT_DRY_AIR)
+    half_depth = 0.5 * np.diff(altitude)[:, None]
+
+    def integrated(values: FloatArray) -> FloatArray:
+        weighted = weight[:, None] * values
+        steps = half_depth * (weighted[1:] + weighted[:-1])
+        total = np.zeros_like(values)
+        total[:-1] = np.cumsum(steps[::-1], axis=0)[::-1]
+        return np.asarray(total + top_temperature / constants.REFRACTIVITY_DRY * values[-1])
+
+    crossed = integrated(covariance)
+    return PressureCovariances(integrated(np.ascontiguousarray(crossed.T)), crossed)
+
+
 def pressure_operator(altitude: FloatArray, *, latitude: float, top_temperature: float) -> FloatArray:
     """Linear operator from refractivity to dry pressure (trapezoids), for error propagation.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.arrays import FloatArray
+from processors.arrays import BoolArray, FloatArray, IntArray
 
 
 class QualityFlag(IntFlag):
@@ -25,9 +25,39 @@ class QualityFlag(IntFlag):
     DATA_GAPS = 512
     REFRACTIVITY_IMPLAUSIBLE = 1024
     SIGNAL_STRENGTH_MISSING = 2048
+    GEOMETRIC_OPTICS_ONLY = 4096
+    FRAME_CONVERTED = 8192
+    TIME_TAGS_REPAIRED = 16384
+    CYCLE_SLIPS_REPAIRED = 32768
+    SIGNALS_SWAPPED = 65536
+    UNITS_CONVERTED = 131072
 
 
 FLAGS = tuple(flag for flag in QualityFlag if flag)
+FINDINGS = {
+    "frame_converted": QualityFlag.FRAME_CONVERTED,
+    "time_tags_dropped": QualityFlag.TIME_TAGS_REPAIRED,
+    "time_sorted": QualityFlag.TIME_TAGS_REPAIRED,
+    "cycle_slips_repaired": QualityFlag.CYCLE_SLIPS_REPAIRED,
+    "signals_swapped": QualityFlag.SIGNALS_SWAPPED,
+    "units_converted": QualityFlag.UNITS_CONVERTED,
+}
+"""Flags of what was found, and put right, while the input was read."""
+
+
+class BendingFlag(IntFlag):
+    """What is special about one level of the bending angle."""
+
+    NOT_OBSERVED = 1
+    IONOSPHERE_EXTRAPOLATED = 2
+    GAP_BRIDGED = 4
+    BACKGROUND_MERGED = 8
+
+
+class RefractivityFlag(IntFlag):
+    """What is doubtful about one level of the refractivity."""
+
+    SUPER_REFRACTION_ABOVE = 1
 
 
 @dataclass(frozen=True)
@@ -50,8 +80,6 @@ class QualityThresholds:
         Range of dry temperature between `temperature_bottom` and `temperature_top` [K].
     temperature_bottom, temperature_top : float
         Altitudes between which the dry temperature is judged [m].
-    critical_gradient : float
-        Refractivity gradient that traps rays [1e-6 m-1].
     gaps : float
         Fraction of missing samples [1]; one level in a gap raises the flag too.
     largest_refractivity : float
@@ -67,7 +95,6 @@ class QualityThresholds:
     warmest: float = 330.0
     temperature_bottom: float = 8_000.0
     temperature_top: float = 40_000.0
-    critical_gradient: float = -0.157
     gaps: float = 0.02
     largest_refractivity: float = 500.0
 
@@ -99,6 +126,12 @@ class Evidence(NamedTuple):
         Refractivity [1e-6].
     dry_temperature : FloatArray
         Dry temperature [K].
+    super_refractive : bool
+        Whether a layer traps rays.
+    waves : bool
+        Whether the sampling allowed wave optics.
+    findings : frozenset
+        Codes of what was put right while reading.
     """
 
     noise: float
@@ -113,6 +146,9 @@ class Evidence(NamedTuple):
     altitude: FloatArray
     refractivity: FloatArray
     dry_temperature: FloatArray
+    super_refractive: bool = False
+    waves: bool = True
+    findings: frozenset[str] = frozenset()
 
 
 def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
@@ -139,12 +175,16 @@ def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
         QualityFlag.NO_SECOND_SIGNAL: np.isnan(evidence.second_signal_bottom),
         QualityFlag.BACKGROUND_UNFITTED: evidence.fitted_levels == 0,
         QualityFlag.TEMPERATURE_IMPLAUSIBLE: _temperature_implausible(evidence, thresholds),
-        QualityFlag.SUPER_REFRACTION: _super_refractive(evidence, thresholds),
+        QualityFlag.SUPER_REFRACTION: evidence.super_refractive,
+        QualityFlag.GEOMETRIC_OPTICS_ONLY: not evidence.waves,
         QualityFlag.DATA_GAPS: evidence.gapped or not evidence.missing <= thresholds.gaps,
         QualityFlag.SIGNAL_STRENGTH_MISSING: not evidence.strength_known,
         QualityFlag.REFRACTIVITY_IMPLAUSIBLE: _refractivity_implausible(evidence, thresholds),
     }
-    return QualityFlag(sum(int(flag) for flag, is_raised in raised.items() if is_raised))
+    found = QualityFlag(sum(int(flag) for flag, is_raised in raised.items() if is_raised))
+    for finding in evidence.findings & FINDINGS.keys():
+        found |= FINDINGS[finding]
+    return found
 
 
 def _temperature_implausible(evidence: Evidence, thresholds: QualityThresholds) -> bool:
@@ -154,14 +194,38 @@ def _temperature_implausible(evidence: Evidence, thresholds: QualityThresholds) 
     return not bool(((judged >= thresholds.coldest) & (judged <= thresholds.warmest)).all())
 
 
-def _super_refractive(evidence: Evidence, thresholds: QualityThresholds) -> bool:
-    """Whether a refractivity gradient traps rays."""
-    gradient = np.diff(evidence.refractivity) / np.diff(evidence.altitude)
-    return bool((gradient < thresholds.critical_gradient).any())
-
-
 def _refractivity_implausible(evidence: Evidence, thresholds: QualityThresholds) -> bool:
     """Whether a refractivity is negative or larger than any atmosphere's, or so steep that the levels fold."""
     judged = evidence.refractivity
     plausible = (judged > 0.0) & (judged < thresholds.largest_refractivity)
     return not bool(plausible.all() and (np.diff(evidence.altitude) > 0.0).all())
+
+
+def bending_flags(
+    present: BoolArray, *, extrapolated: BoolArray, bridged: BoolArray, merged: BoolArray
+) -> IntArray:
+    """Flags of the levels of the bending angle.
+
+    Parameters
+    ----------
+    present : BoolArray
+        Levels that were observed, shape (m,).
+    extrapolated : BoolArray
+        Levels whose ionospheric difference was carried on from above.
+    bridged : BoolArray
+        Levels in bridged gaps.
+    merged : BoolArray
+        Levels at which the background takes part.
+
+    Returns
+    -------
+    IntArray
+        Sum of `BendingFlag` by level.
+    """
+    parts = (
+        (BendingFlag.NOT_OBSERVED, ~present),
+        (BendingFlag.IONOSPHERE_EXTRAPOLATED, extrapolated & present),
+        (BendingFlag.GAP_BRIDGED, bridged),
+        (BendingFlag.BACKGROUND_MERGED, merged),
+    )
+    return np.asarray(sum(int(flag) * mask.astype(np.int64) for flag, mask in parts))

@@ -1,11 +1,16 @@
-"""Statistical optimisation: inverse-variance merge of observation and background (Sokolovskiy and Hunt 1996)."""
+"""Statistical optimisation: the observed and the background bending merged by their full error covariances.
+
+a = b + B H' (H B H' + O)^-1 (o - H b): Gobiet and Kirchengast (2004), with the errors of the observation as they are in
+this profile (Gorbunov 2002; Li et al. 2013).
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
-from processors.arrays import FloatArray
+from processors.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -16,19 +21,19 @@ class OptimizationParameters:
     ----------
     background_error : float
         Relative standard deviation of the fitted background [1].
+    background_length : float
+        Correlation length of its error [m], Gobiet and Kirchengast (2004).
     observed_below : float
         Impact height below which the observation alone counts [m].
-    transition : float
-        Thickness of the transition above it [m].
     noise_bottom, noise_top : float
         Impact heights of the layer from which the noise is taken [m].
     noise_default : float
         Noise where that layer was not observed [rad].
     """
 
-    background_error: float = 0.15
+    background_error: float = 0.20
+    background_length: float = 6_000.0
     observed_below: float = 30_000.0
-    transition: float = 10_000.0
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
     noise_default: float = 5e-6
@@ -58,13 +63,22 @@ class OptimizedBending(NamedTuple):
     Attributes
     ----------
     bending_angle : FloatArray
-        Optimised bending angle [rad], without gaps.
+        Optimised bending angle [rad], without gaps, shape (m,).
     weight : FloatArray
-        Weight of the observation [1], 0 to 1.
+        Weight of the observation [1]: response to a change of all observations by the same fraction, 0 to 1.
+    merged : BoolArray
+        Levels at which both are merged; below them the observation stands alone.
+    gain : FloatArray
+        Gain of the merged levels with respect to all levels [1], shape (merged, m).
+    prior : FloatArray
+        Covariance the background leaves at the merged levels [1], in rad2, shape (merged, merged).
     """
 
     bending_angle: FloatArray
     weight: FloatArray
+    merged: BoolArray
+    gain: FloatArray
+    prior: FloatArray
 
 
 def noise(
@@ -96,15 +110,40 @@ def noise(
     return Noise(float(np.mean(difference)), float(np.std(difference)), count)
 
 
+def background_covariance(
+    background: FloatArray, *, impact_parameter: FloatArray, parameters: OptimizationParameters
+) -> FloatArray:
+    """Error covariance of the background.
+
+    Parameters
+    ----------
+    background : FloatArray
+        Background bending angle [rad], shape (m,).
+    impact_parameter : FloatArray
+        Levels [m].
+    parameters : OptimizationParameters
+        Relative error and correlation length.
+
+    Returns
+    -------
+    FloatArray
+        B [1], in rad2, shape (m, m), with exponential correlation.
+    """
+    deviation = parameters.background_error * background
+    distance = np.abs(impact_parameter[:, None] - impact_parameter)
+    return np.asarray(np.outer(deviation, deviation) * np.exp(-distance / parameters.background_length))
+
+
 def optimize(
     observed: FloatArray,
     *,
     background: FloatArray,
-    observation_error: FloatArray,
-    impact_height: FloatArray,
+    covariance: FloatArray,
+    impact_parameter: FloatArray,
+    radius: float,
     parameters: OptimizationParameters,
 ) -> OptimizedBending:
-    """Merge observation and background by level.
+    """Merge observation and background.
 
     Parameters
     ----------
@@ -112,21 +151,37 @@ def optimize(
         Observed bending angle [rad], NaN where missing, shape (m,).
     background : FloatArray
         Background bending angle [rad], without gaps.
-    observation_error : FloatArray
-        Standard deviation of the observation [rad].
-    impact_height : FloatArray
-        Impact parameter minus radius of curvature [m].
+    covariance : FloatArray
+        Error covariance of the observation [1], in rad2, shape (m, m); its rows of missing levels do not matter.
+    impact_parameter : FloatArray
+        Levels [m], increasing.
+    radius : float
+        Radius of curvature [m].
     parameters : OptimizationParameters
-        Errors and transition.
+        Errors of the background and where the merge begins.
 
     Returns
     -------
     OptimizedBending
-        b + w (o - b) with w = sb2/(sb2 + so2), drawn to 1 below the transition and 0 where nothing was observed.
+        Observed below, merged above, background where nothing was observed below.
     """
-    background_variance = (parameters.background_error * background) ** 2
-    weight = background_variance / (background_variance + observation_error**2)
-    rise = np.clip((impact_height - parameters.observed_below) / parameters.transition, 0.0, 1.0)
-    weight = 1.0 + (0.5 - 0.5 * np.cos(np.pi * rise)) * (weight - 1.0)
-    weight = np.where(np.isfinite(observed), weight, 0.0)
-    return OptimizedBending(background + weight * (np.nan_to_num(observed) - background), weight)
+    present = np.isfinite(observed)
+    merged = impact_parameter - radius >= parameters.observed_below
+    rows, used = np.flatnonzero(merged), np.flatnonzero(merged & present)
+    prior = background_covariance(background[merged], impact_parameter=impact_parameter[merged], parameters=parameters)
+    gain = np.zeros((rows.size, observed.size))
+    bending = np.where(present, observed, background)
+    weight = present.astype(np.float64)
+    bending[merged], weight[merged] = background[merged], 0.0
+    if used.size:
+        seen = used - rows[0]
+        total = prior[np.ix_(seen, seen)] + covariance[np.ix_(used, used)]
+        factor = scipy.linalg.cho_factor(total, lower=True, check_finite=False)
+        response = scipy.linalg.cho_solve(factor, prior[seen], check_finite=False).T
+        gain[:, used] = response
+        bending[merged] += response @ (observed - background)[used]
+        weight[merged] = np.clip(response @ background[used] / background[merged], 0.0, 1.0)
+        left = np.eye(rows.size)
+        left[:, seen] -= response
+        prior = left @ prior @ left.T
+    return OptimizedBending(bending, weight, merged, gain, prior)

@@ -17,6 +17,7 @@ class TruncationReason(IntEnum):
     DATA_GAP = 2
     NOTHING_RETRIEVED = 3
     SURFACE_REACHED = 4
+    SHADOW_BORDER = 5
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class TruncationParameters:
     """
 
     window: float = 1.0
-    first_fraction: float = 0.05
+    first_fraction: float = 0.03
     second_fraction: float = 0.15
     unobstructed: float = 40_000.0
 

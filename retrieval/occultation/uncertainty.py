@@ -1,100 +1,255 @@
-"""Standard deviations: estimated for the bending angle by level, propagated through the linear steps after it."""
+"""Error covariances: what makes the bending angle uncertain, and its exact way through the linear steps after it.
+
+Random: phase noise of both signals through their averaging kernels (a slope of white phase noise, so errors of
+neighbouring layers are of opposite sign and hardly add up below); what else moved the phases at 60 to 80 km (clocks,
+irregular ionosphere); and structure coarser than the kernel. Systematic: the ionosphere carried below the loss of the
+second signal, its residual, the background, bridged gaps, and a floor for geometry and refraction constants.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
-from processors.arrays import FloatArray
-from retrieval.occultation import dry_atmosphere
+from processors.arrays import BoolArray, FloatArray
+from retrieval.occultation import _kernels, dry_atmosphere, signal_bending
+from retrieval.occultation.ionosphere import IonosphereCorrection
+from retrieval.occultation.signal_bending import SignalBending
 
 
 @dataclass(frozen=True)
 class UncertaintyParameters:
-    """Correlation lengths of the errors.
+    """Errors that the noise does not show, and correlation lengths.
 
     Attributes
     ----------
-    observation_length : float
-        Correlation length of the observed bending [m], from the window of the Doppler filter.
-    background_length : float
-        Correlation length of the background [m], Gobiet and Kirchengast (2004).
-    background_error : float
-        Relative standard deviation of the background [1].
-    relative_floor : float
-        Smallest relative standard deviation of the observation [1].
-    multipath_surface, multipath_aloft : float
-        Relative standard deviation of geometric optics below crossing rays, at zero impact height and at
-        `multipath_depth` and above [1]: the errors ECMWF assigns to bending angles.
-    multipath_depth : float
-        Impact height at which the second value is reached [m].
-    multipath_tolerance : float
-        Rise of the impact parameter against the motion that counts as crossing rays [m].
-    multipath_ceiling : float
-        Impact height above which rays do not cross [m].
+    largest_overestimate : float
+        How much greater than its variance high up the noise of the corrected bending may be by the phases [1].
+    excess_length : float
+        Correlation length of what moves the phases beside noise [m].
+    structure_factor : float
+        Standard deviation of the structure a kernel misses, relative to what one twice as wide misses more [1].
+    structure_window : float
+        Smallest half width of the layer over which that is averaged [m].
+    structure_widths : float
+        The same in half widths of the kernel [1].
+    systematic_floor : float
+        Relative systematic standard deviation of the bending angle [1].
+    systematic_length : float
+        Correlation length of systematic errors [m].
+    correlation_threshold : float
+        Correlation at the correlation length [1].
+    smallest_amplitude : float
+        Amplitude in impact parameter below which the noise is not scaled further [1].
     """
 
-    observation_length: float = 1_000.0
-    background_length: float = 6_000.0
-    background_error: float = 0.15
-    relative_floor: float = 0.001
-    multipath_surface: float = 0.20
-    multipath_aloft: float = 0.0125
-    multipath_depth: float = 10_000.0
-    multipath_tolerance: float = 150.0
-    multipath_ceiling: float = 15_000.0
+    largest_overestimate: float = 2.0
+    excess_length: float = 2_700.0
+    structure_factor: float = 0.78
+    structure_window: float = 1_000.0
+    structure_widths: float = 8.0
+    systematic_floor: float = 1e-5
+    systematic_length: float = 10_000.0
+    correlation_threshold: float = float(np.exp(-1.0))
+    smallest_amplitude: float = 0.2
+
+
+class BendingCovariance(NamedTuple):
+    """Error covariances of the corrected bending angle.
+
+    Attributes
+    ----------
+    random, systematic : FloatArray
+        Covariances [1], in rad2, shape (m, m); zero in rows that were not observed.
+    excess : float
+        Standard deviation high up beyond the noise of the phases [rad].
+    """
+
+    random: FloatArray
+    systematic: FloatArray
+    excess: float
 
 
 class ProfileUncertainty(NamedTuple):
-    """Standard deviations of the derived profiles.
+    """Standard deviations and correlation lengths of the derived profiles, shape (m,).
 
     Attributes
     ----------
-    refractivity : FloatArray
-        Of the refractivity [1e-6].
+    refractivity, refractivity_random, refractivity_systematic : FloatArray
+        Total and parts for the refractivity [1e-6].
+    refractivity_length : FloatArray
+        Correlation length of its error [m].
+    dry_pressure : FloatArray
+        Of the dry pressure [Pa].
     dry_temperature : FloatArray
         Of the dry temperature [K].
+    dry_temperature_length : FloatArray
+        Correlation length of its error [m].
     """
 
     refractivity: FloatArray
+    refractivity_random: FloatArray
+    refractivity_systematic: FloatArray
+    refractivity_length: FloatArray
+    dry_pressure: FloatArray
     dry_temperature: FloatArray
+    dry_temperature_length: FloatArray
 
 
-def bending_uncertainty(
-    bending_angle: FloatArray,
-    *,
-    scatter: FloatArray,
-    noise: float,
-    impact_height: FloatArray,
-    multipath_top: float,
-    parameters: UncertaintyParameters,
-) -> FloatArray:
-    """Standard deviation of the corrected bending angle by level.
+def averaging_kernel(
+    signal: SignalBending, *, levels: FloatArray, nodes: FloatArray, parameters: UncertaintyParameters
+) -> sparse.csr_array:
+    """Response of the bending angle of a signal to independent pieces of phase noise.
 
     Parameters
     ----------
-    bending_angle : FloatArray
-        Corrected bending angle [rad], shape (m,).
-    scatter : FloatArray
-        Standard deviation of the samples about the local line [rad]: multipath and scintillation.
-    noise : float
-        Standard deviation at great height [rad]: receiver, clocks and residual ionosphere.
-    impact_height : FloatArray
-        Impact parameter minus radius of curvature [m].
-    multipath_top : float
-        Impact height below which rays cross [m], NaN where none do.
+    signal : SignalBending
+        Bending with its widths, weights and noise.
+    levels : FloatArray
+        Impact parameters [m], shape (m,).
+    nodes : FloatArray
+        Impact parameters of the pieces of noise [m], shape (k,).
     parameters : UncertaintyParameters
-        Floor and the error of geometric optics among crossing rays.
+        Smallest amplitude.
 
     Returns
     -------
-    FloatArray
-        Root of the summed squares [rad], NaN where nothing was observed.
+    scipy.sparse.csr_array
+        Operator [1], shape (m, k), in rad for noise of unit variance.
     """
-    descent = np.clip(impact_height / parameters.multipath_depth, 0.0, 1.0)
-    multipath = parameters.multipath_surface + descent * (parameters.multipath_aloft - parameters.multipath_surface)
-    relative = np.where(impact_height <= multipath_top, multipath, parameters.relative_floor)
-    return np.asarray(np.sqrt(noise**2 + np.nan_to_num(scatter) ** 2 + (relative * np.abs(bending_angle)) ** 2))
+    width_of_node = np.gradient(nodes)
+    known = np.isfinite(signal.amplitude)
+    amplitude = np.where(known, np.clip(np.nan_to_num(signal.amplitude), parameters.smallest_amplitude, 1.0), 1.0)
+    parts = []
+    for cubic, widths, weight in (
+        (signal.cubic, signal.wave_width, signal.wave_weight / amplitude),
+        (np.ones_like(signal.cubic), signal.geometric_width, 1.0 - signal.wave_weight),
+    ):
+        rows = np.flatnonzero((weight > 0.0) & np.isfinite(widths))
+        first = np.searchsorted(nodes, levels[rows] - widths[rows])
+        last = np.searchsorted(nodes, levels[rows] + widths[rows])
+        count = last - first
+        row = np.repeat(rows, count)
+        column = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+        u = (nodes[column] - levels[row]) / widths[row]
+        value = (
+            weight[row]
+            * signal_bending.slopes(u, cubic=cubic[row])
+            / widths[row] ** 2
+            * np.sqrt(signal.noise_density * width_of_node[column])
+        )
+        parts.append(sparse.csr_array((value, (row, column)), shape=(levels.size, nodes.size)))
+    return sparse.csr_array(parts[0] + parts[1])
+
+
+def bending_covariance(
+    first: SignalBending,
+    *,
+    second: SignalBending,
+    correction: IonosphereCorrection,
+    levels: FloatArray,
+    radius: float,
+    sinking_rate: FloatArray,
+    noise: float,
+    noise_layer: tuple[float, float],
+    parameters: UncertaintyParameters,
+) -> BendingCovariance:
+    """Error covariances of the corrected bending angle.
+
+    Parameters
+    ----------
+    first, second : SignalBending
+        Bending of the signals.
+    correction : IonosphereCorrection
+        How they were combined.
+    levels : FloatArray
+        Impact parameters [m], shape (m,).
+    radius : float
+        Radius of curvature [m].
+    sinking_rate : FloatArray
+        Rate at which the impact parameter sinks, by level [m s-1].
+    noise : float
+        Standard deviation of observed minus background bending in `noise_layer` [rad], NaN where not observed.
+    noise_layer : tuple
+        Impact heights of that layer [m].
+    parameters : UncertaintyParameters
+        Everything the data do not say.
+
+    Returns
+    -------
+    BendingCovariance
+        Random and systematic parts.
+    """
+    widths = np.fmin(first.geometric_width, np.where(first.wave_weight > 0.0, first.wave_width, np.inf))
+    nodes = signal_bending.kernel_nodes(levels, widths)
+    one = averaging_kernel(first, levels=levels, nodes=nodes, parameters=parameters)
+    two = averaging_kernel(second, levels=levels, nodes=nodes, parameters=parameters)
+    matched = averaging_kernel(
+        first._replace(wave_width=second.wave_width), levels=levels, nodes=nodes, parameters=parameters
+    )
+    smoother = correction.gain * correction.smoother
+    both = sparse.hstack([one + smoother @ matched, -(smoother @ two)]).tocsr()
+    thermal = (both @ both.T).toarray()
+    present = np.isfinite(correction.bending_angle)
+    height = levels - radius
+    high = present & (height >= noise_layer[0]) & (height <= noise_layer[1])
+    excess = 0.0
+    if high.any() and np.isfinite(noise):
+        predicted = float(np.mean(np.diag(thermal)[high]))
+        excess = float(np.sqrt(max(noise**2 - predicted, 0.0)))
+        # Far less noise than the phases show one by one is what both signals share, the irregular ionosphere.
+        thermal *= min(1.0, parameters.largest_overestimate * noise**2 / predicted)
+    distance = np.abs(levels[:, None] - levels)
+    slower = sinking_rate[-1] / sinking_rate
+    moved = _correlated(excess * slower, distance, parameters.excess_length)
+    # What a kernel misses is finer than what it passes and a kernel twice as wide does not: it is given that shape.
+    wider = first._replace(wave_width=2.0 * first.wave_width, geometric_width=2.0 * first.geometric_width)
+    missed = one - averaging_kernel(wider, levels=levels, nodes=nodes, parameters=parameters)
+    unresolved = sparse.diags_array(_structure(first, levels=levels, noise=one, parameters=parameters)) @ missed
+    random = thermal + moved + (unresolved @ unresolved.T).toarray()
+    floor = parameters.systematic_floor * np.nan_to_num(correction.bending_angle)
+    systematic = _correlated(
+        np.hypot(np.nan_to_num(correction.systematic), floor), distance, parameters.systematic_length
+    )
+    mask = np.outer(present, present)
+    return BendingCovariance(np.where(mask, random, 0.0), np.where(mask, systematic, 0.0), excess)
+
+
+def _structure(
+    signal: SignalBending, *, levels: FloatArray, noise: sparse.csr_array, parameters: UncertaintyParameters
+) -> FloatArray:
+    """Structure finer than the kernel relative to the noise that passes it and not one twice as wide [1].
+
+    Told from what twice the width loses. Of that difference 7/8 of the variance of the noise is noise: a slope over twice
+    the width has an eighth of it, by least squares in common with the narrower one.
+    """
+    difference = (signal.coarser - signal.bending_angle) ** 2
+    usable = np.isfinite(difference) & (signal.wave_weight > 0.0)
+    variance = np.zeros_like(levels)
+    if not usable.any():
+        return variance
+    own = np.asarray(noise.multiply(noise).sum(axis=1)).ravel()
+    widths = np.where(usable, np.nan_to_num(signal.wave_width), 0.0)
+    reach = np.maximum(parameters.structure_window, parameters.structure_widths * widths)
+    mean = _running_mean(np.where(usable, difference - 0.875 * own, 0.0), usable, levels, reach)
+    return np.asarray(parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0) / np.where(own > 0.0, 0.875 * own, np.inf)))
+
+
+def _running_mean(values: FloatArray, usable: BoolArray, levels: FloatArray, half_width: FloatArray) -> FloatArray:
+    """Mean of the usable values within half a width of each level."""
+    total = np.concatenate([[0.0], np.cumsum(np.where(usable, values, 0.0))])
+    count = np.concatenate([[0.0], np.cumsum(usable)])
+    low, high = np.searchsorted(levels, levels - half_width), np.searchsorted(levels, levels + half_width)
+    return np.asarray((total[high] - total[low]) / np.maximum(count[high] - count[low], 1.0))
+
+
+def _correlated(deviation: FloatArray, distance: FloatArray, length: FloatArray | float) -> FloatArray:
+    """Covariance with exponential correlation; of two lengths the geometric mean."""
+    if not deviation.any():
+        return np.zeros_like(distance)
+    scale = np.sqrt(np.outer(length, length)) if np.ndim(length) else length
+    return np.asarray(np.outer(deviation, deviation) * np.exp(-distance / scale))
 
 
 def correlated(deviation: FloatArray, *, at: FloatArray, length: float) -> FloatArray:
@@ -114,64 +269,49 @@ def correlated(deviation: FloatArray, *, at: FloatArray, length: float) -> Float
     FloatArray
         Covariance [1], shape (m, m).
     """
-    return np.asarray(np.outer(deviation, deviation) * np.exp(-np.abs(at[:, None] - at) / length))
+    return _correlated(deviation, np.abs(at[:, None] - at), length)
 
 
-def optimized_covariance(
-    observation_error: FloatArray,
-    *,
-    background: FloatArray,
-    weight: FloatArray,
-    impact_parameter: FloatArray,
-    parameters: UncertaintyParameters,
-) -> FloatArray:
-    """Covariance of the optimised bending angle.
+def correlation_length(covariance: FloatArray, *, at: FloatArray, parameters: UncertaintyParameters) -> FloatArray:
+    """Distance at which the correlation of an error with its neighbours falls to the threshold.
 
     Parameters
     ----------
-    observation_error : FloatArray
-        Standard deviation of the observation [rad], NaN where nothing was observed.
-    background : FloatArray
-        Background bending angle [rad].
-    weight : FloatArray
-        Weight of the observation [1].
-    impact_parameter : FloatArray
-        Levels [m].
+    covariance : FloatArray
+        Covariance [1], shape (m, m).
+    at : FloatArray
+        Positions of the levels [m], increasing.
     parameters : UncertaintyParameters
-        Correlation lengths and background error.
+        Threshold.
 
     Returns
     -------
     FloatArray
-        W O W + (1 - W) B (1 - W) [1], shape (m, m), in rad2.
+        Mean of the distances upward and downward [m]; NaN where the variance is zero or the correlation never falls.
     """
-    observed = correlated(
-        weight * np.nan_to_num(observation_error), at=impact_parameter, length=parameters.observation_length
+    return _kernels.fall_length(
+        np.ascontiguousarray(covariance, dtype=np.float64), np.ascontiguousarray(at), parameters.correlation_threshold
     )
-    prior = correlated(
-        (1.0 - weight) * parameters.background_error * background,
-        at=impact_parameter,
-        length=parameters.background_length,
-    )
-    return observed + prior
 
 
 def propagate(
-    covariance: FloatArray,
+    random: FloatArray,
     *,
+    systematic: FloatArray,
     operator: FloatArray,
     refractivity: FloatArray,
     altitude: FloatArray,
     latitude: float,
     dry_pressure: FloatArray,
     dry_temperature: FloatArray,
+    parameters: UncertaintyParameters,
 ) -> ProfileUncertainty:
-    """Carry the covariance of the bending angle to refractivity and dry temperature.
+    """Carry the covariance of the merged bending angle to refractivity and the dry state.
 
     Parameters
     ----------
-    covariance : FloatArray
-        Covariance of the optimised bending angle [1], shape (m, m), in rad2.
+    random, systematic : FloatArray
+        Covariances of the merged bending angle [1], in rad2, shape (m, m).
     operator : FloatArray
         Inverse Abel operator, ln n = K y [1].
     refractivity : FloatArray
@@ -184,22 +324,38 @@ def propagate(
         Dry pressure [Pa].
     dry_temperature : FloatArray
         Dry temperature [K].
+    parameters : UncertaintyParameters
+        Threshold of the correlation lengths.
 
     Returns
     -------
     ProfileUncertainty
-        C_N = K C K^T; dT/T = dp/p - dN/N with p = A N.
+        C_N = K C K^T; C_p = A C_N A^T; dT/T = dp/p - dN/N.
     """
-    to_refractivity = 1e6 * operator
-    half = to_refractivity @ covariance
-    refractivity_variance = np.einsum("ij,ij->i", half, to_refractivity)
-    to_temperature = (
-        dry_atmosphere.pressure_operator(altitude, latitude=latitude, top_temperature=float(dry_temperature[-1]))
-        / dry_pressure[:, None]
+    # Single precision: seven digits of a variance are four more than it is worth, in half the time.
+    to_refractivity = (1e6 * operator).astype(np.float32)
+    scale = np.float32(1e10)
+    halves = [to_refractivity @ (scale * part).astype(np.float32) for part in (random, systematic)]
+    variances = [np.einsum("ij,ij->i", half, to_refractivity).astype(np.float64) / scale for half in halves]
+    whole = ((halves[0] + halves[1]) @ to_refractivity.T).astype(np.float64) / float(scale)
+    pressure = dry_atmosphere.pressure_covariances(
+        whole, altitude=altitude, latitude=latitude, top_temperature=float(dry_temperature[-1])
     )
-    to_temperature[np.diag_indices_from(to_temperature)] -= 1.0 / refractivity
-    chain = to_temperature @ to_refractivity
-    temperature_variance = np.einsum("ij,ij->i", chain @ covariance, chain) * dry_temperature**2
+    relative = refractivity[:, None] * refractivity
+    of_temperature = (
+        pressure.own / np.outer(dry_pressure, dry_pressure)
+        - pressure.with_refractivity / np.outer(dry_pressure, refractivity)
+        - pressure.with_refractivity.T / np.outer(refractivity, dry_pressure)
+        + whole / relative
+    )
+    deviation = np.sqrt(np.maximum(np.diag(of_temperature), 0.0)) * np.abs(dry_temperature)
+    random_part, systematic_part = (np.sqrt(np.maximum(variance, 0.0)) for variance in variances)
     return ProfileUncertainty(
-        np.sqrt(np.maximum(refractivity_variance, 0.0)), np.sqrt(np.maximum(temperature_variance, 0.0))
+        refractivity=np.hypot(random_part, systematic_part),
+        refractivity_random=random_part,
+        refractivity_systematic=systematic_part,
+        refractivity_length=correlation_length(whole, at=altitude, parameters=parameters),
+        dry_pressure=np.sqrt(np.maximum(np.diag(pressure.own), 0.0)),
+        dry_temperature=deviation,
+        dry_temperature_length=correlation_length(of_temperature, at=altitude, parameters=parameters),
     )

@@ -33,6 +33,8 @@ def terralimb(*words: str | Path, home: Path | None = None) -> subprocess.Comple
         (["downlink", "decode"], "--link"),
         (["downlink", "simulate"], "--seed"),
         (["occultation", "retrieve"], "report.json"),
+        (["occultation", "map"], "tangent point"),
+        (["occultation", "penetration"], "--json"),
         (["catalogue", "search"], "--bbox"),
         (["product", "list"], "--json"),
     ],
@@ -101,6 +103,31 @@ def test_a_batch_of_occultations_says_what_became_of_each(tmp_path: Path, shared
     assert Path(rows[0]["output"]).exists()
     assert [row["output"] for row in rows[1:]] == [None, None]
     assert all(row["reason"] for row in rows[1:])
+
+
+@pytest.mark.oracle
+def test_retrieved_profiles_are_drawn_and_other_files_named(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    real = shared_data("occultation/cosmic1_phase_to_profile") / "ropp_pp_wopt_tool.nc"
+    profiles, picture = tmp_path / "profiles", tmp_path / "picture.png"
+    made = terralimb("occultation", "retrieve", real, "--out", profiles, "--plots", "--json", "--workers", "1")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["inputs"] == 1
+    (profile,), (drawn,) = profiles.glob("*.nc"), profiles.glob("*.png")
+    for words in (["plot", profile], ["map", profiles], ["penetration", profiles, "--json"]):
+        told = terralimb("occultation", *words, "--out", picture)
+        assert told.returncode == 0, told.stderr
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        if words[0] == "plot":
+            assert picture.read_bytes() == drawn.read_bytes()
+    figures = json.loads(told.stdout)
+    assert figures["profiles"] == 1
+    # The picture and the report beside the profile are no profiles, and said to have been passed over.
+    assert figures["skipped"] == 2
+    for command in ("plot", "map", "penetration"):
+        refused = terralimb("occultation", command, real, "--out", picture)
+        assert refused.returncode == 1
+        assert str(real) in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
 
 
 def test_searching_an_empty_catalogue_finds_nothing_and_is_no_error(tmp_path: Path) -> None:

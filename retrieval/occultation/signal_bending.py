@@ -1,0 +1,521 @@
+"""Bending angle of one signal on levels: geometric optics above, wave optics below, blended between.
+
+Both are local slopes of the phase of the signal over impact parameter. What each level averages over, and how, is kept
+as an averaging kernel, from which the error covariance follows.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.signal import savgol_coeffs
+
+from processors import constants
+from processors.arrays import BoolArray, FloatArray
+from retrieval.occultation import georeference, geometric_optics, resampling, shadow, wave_optics
+from retrieval.occultation.geometric_optics import BendingAngle, DopplerFilter
+
+LINEAR_NOISE, CUBIC_NOISE = 1.5, 9.375
+"""Variance of a least-squares slope [1]: times noise density over the cube of the half width."""
+
+
+@dataclass(frozen=True)
+class BlendParameters:
+    """Where wave optics takes over, and how much noise the resolution may let through.
+
+    Attributes
+    ----------
+    bottom, top : float
+        Impact heights between which wave optics gives way to geometric optics [m]: where noise limits the resolution to
+        more than the Fresnel zone, and both are the same.
+    noise_targets : tuple
+        Impact height [m] and relative standard deviation of the bending angle by phase noise [1] at the nodes of what
+        the resolution lets through: about what the atmosphere's own structure leaves unresolved.
+    narrowest, widest : float
+        Bounds of the half width of the window with a straight line [m]; with a cubic they are twice as wide.
+    cubic_bottom : float
+        Impact height above which the window holds a cubic [m].
+    half_width : float
+        Half width of the window that brings samples of geometric optics onto levels [m].
+    border_thickness : tuple
+        Thickness of the layer in which the shadow border of the first, and the loss of the second signal are sought
+        [m].
+    noise_bottom : float
+        Straight-line height above which the phase noise is measured [m].
+    short_noise, long_noise : tuple
+        Length of the cubic about which the phase scatters, and of the means that scatter [s], for the noise of the
+        receiver and for that with the irregular ionosphere. The narrow tracking loop of a second signal without code
+        hides its noise from the former.
+    short_top, long_bottom : float
+        Impact heights up to which the former and from which on the latter holds for the first signal [m].
+    """
+
+    bottom: float = 45_000.0
+    top: float = 55_000.0
+    noise_targets: tuple[tuple[float, float], ...] = (
+        (10_000.0, 0.0005),
+        (20_000.0, 0.001),
+        (30_000.0, 0.002),
+        (40_000.0, 0.003),
+        (50_000.0, 0.010),
+    )
+    narrowest: float = 100.0
+    widest: float = 800.0
+    cubic_bottom: float = 10_000.0
+    half_width: float = 150.0
+    border_thickness: tuple[float, float] = (8_000.0, 25_000.0)
+    noise_bottom: float = 40_000.0
+    short_noise: tuple[float, float] = (0.3, 0.0)
+    long_noise: tuple[float, float] = (2.0, 0.25)
+    short_top: float = 20_000.0
+    long_bottom: float = 30_000.0
+
+
+class SignalBending(NamedTuple):
+    """Bending of one signal on levels and how it was found.
+
+    Attributes
+    ----------
+    bending_angle : FloatArray
+        Bending angle [rad], NaN where missing, shape (m,).
+    coarser : FloatArray
+        The same with windows of wave optics twice as wide [rad].
+    geometric : FloatArray
+        By geometric optics alone [rad].
+    wave_weight : FloatArray
+        Weight of wave optics [1], 0 to 1.
+    cubic : BoolArray
+        Levels at which wave optics fits a cubic to the phase, not a straight line.
+    wave_width, geometric_width : FloatArray
+        Half widths of the averaging kernels [m].
+    amplitude : FloatArray
+        Amplitude of the field in impact parameter, 1 for the unobstructed signal [1]; NaN where only geometric optics
+        was used.
+    spectral_width : FloatArray
+        Half width of the local spectrum [rad], NaN likewise.
+    noise_density : float
+        Density of the phase noise over impact parameter [m3].
+    border : float
+        Impact parameter of the shadow border [m], NaN where no transform was made.
+    field : wave_optics.ImpactField or None
+        Transformed field, None where no transform was made.
+    samples : BendingAngle
+        Geometric optics by sample.
+    gaps : FloatArray
+        Impact parameters that went by unobserved [m], shape (k, 2).
+    """
+
+    bending_angle: FloatArray
+    coarser: FloatArray
+    geometric: FloatArray
+    wave_weight: FloatArray
+    cubic: BoolArray
+    wave_width: FloatArray
+    geometric_width: FloatArray
+    amplitude: FloatArray
+    spectral_width: FloatArray
+    noise_density: float
+    border: float
+    field: wave_optics.ImpactField | None
+    samples: BendingAngle
+    gaps: FloatArray
+
+
+class Rays(NamedTuple):
+    """What the bending of every signal of an event needs.
+
+    Attributes
+    ----------
+    time : FloatArray
+        Times since the first sample [s].
+    heights : FloatArray
+        Straight-line heights [m].
+    arc : georeference.Arc
+        Ends of the rays.
+    along : wave_optics.Frame or None
+        Reference rays of the transform; None where the sampling is too slow for it.
+    radius : float
+        Radius of curvature [m].
+    sinking_rate : FloatArray
+        Rate at which the impact parameter sinks, by level [m s-1].
+    """
+
+    time: FloatArray
+    heights: FloatArray
+    arc: georeference.Arc
+    along: wave_optics.Frame | None
+    radius: float
+    sinking_rate: FloatArray
+
+
+def rays(
+    level1b: xr.Dataset,
+    *,
+    reference: georeference.Reference,
+    levels: FloatArray,
+    parameters: wave_optics.WaveOpticsParameters,
+) -> Rays:
+    """Geometry shared by the signals.
+
+    Parameters
+    ----------
+    level1b : xr.Dataset
+        Level 1B.
+    reference : georeference.Reference
+        Reference point.
+    levels : FloatArray
+        Impact parameters [m], shape (m,).
+    parameters : wave_optics.WaveOpticsParameters
+        Range of the transform.
+
+    Returns
+    -------
+    Rays
+        Geometry.
+    """
+    time = resampling.even_time(level1b["time"].to_numpy())
+    arc = georeference.arc_about_center(level1b, reference=reference)
+    whole = wave_optics.frame(arc.geometry, time=time, radius=reference.radius, parameters=parameters)
+    rate = np.abs(np.gradient(whole.reference, whole.time))
+    step = float(np.median(np.diff(time)))
+    along = None
+    if step * parameters.slowest_rate < 1.0:
+        along = wave_optics.cut(whole, top=reference.radius + parameters.top + parameters.margin)
+    return Rays(
+        time=time,
+        heights=georeference.straight_line_heights(level1b),
+        arc=arc,
+        along=along,
+        radius=reference.radius,
+        sinking_rate=np.interp(-levels, -whole.reference, rate),
+    )
+
+
+def bending(
+    level1b: xr.Dataset,
+    signal: int,
+    *,
+    usable: BoolArray,
+    of: Rays,
+    levels: FloatArray,
+    doppler: DopplerFilter,
+    waves: wave_optics.WaveOpticsParameters,
+    blend: BlendParameters,
+    at_least: FloatArray | float = 0.0,
+) -> SignalBending:
+    """Bending angle of one signal on levels.
+
+    Parameters
+    ----------
+    level1b : xr.Dataset
+        Level 1B.
+    signal : int
+        Index of the signal [1].
+    usable : BoolArray
+        Samples that hold the signal.
+    of : Rays
+        Geometry.
+    levels : FloatArray
+        Impact parameters [m], increasing, shape (m,).
+    doppler : DopplerFilter
+        Filter of geometric optics.
+    waves : wave_optics.WaveOpticsParameters
+        The transform.
+    blend : BlendParameters
+        Transition and resolution.
+    at_least : FloatArray or float
+        Smallest half width of the windows of wave optics by level [m].
+
+    Returns
+    -------
+    SignalBending
+        On the levels; below the shadow border of the transform nothing is missing yet, only weak.
+    """
+    phase = np.where(usable, level1b["excess_phase"].to_numpy()[signal], np.nan)
+    rate = geometric_optics.excess_doppler(phase, time=of.time, parameters=doppler)
+    samples = geometric_optics.bending_angle_from_doppler(rate, geometry=of.arc.geometry)
+    gaps = geometric_optics.gaps(samples, time=of.time, parameters=doppler)
+    geometric = resampling.outside_gaps(
+        resampling.onto_levels(
+            samples.bending_angle, at=samples.impact_parameter, levels=levels, half_width=blend.half_width
+        ),
+        levels=levels,
+        gaps=gaps,
+    ).value
+    noise = _phase_noise(phase, of=of, parameters=blend)
+    blank = np.full_like(levels, np.nan)
+    found = SignalBending(
+        bending_angle=geometric,
+        coarser=geometric,
+        geometric=geometric,
+        wave_weight=np.zeros_like(levels),
+        cubic=levels - of.radius > blend.cubic_bottom,
+        wave_width=blank,
+        geometric_width=0.5 * doppler.window * of.sinking_rate,
+        amplitude=blank,
+        spectral_width=blank,
+        noise_density=noise.short if signal == 0 else noise.long,
+        border=np.nan,
+        field=None,
+        samples=samples,
+        gaps=gaps,
+    )
+    if of.along is None or not np.isfinite(phase).any():
+        return found
+    # The transform sees the end of the first signal by itself; a second one without code goes on as noise.
+    heard = level1b["excess_phase"].to_numpy()[0] if signal == 0 else phase
+    field = _field(level1b, signal, phase=heard, of=of, waves=waves, bottom=blend.noise_bottom)
+    width = np.fmax(at_least, _half_widths(noise, signal, levels=levels, of=of, waves=waves, blend=blend))
+    return _with_waves(
+        found._replace(field=field, wave_width=width),
+        of=of,
+        levels=levels,
+        waves=waves,
+        blend=blend,
+        thickness=blend.border_thickness[signal],
+    )
+
+
+def _field(
+    level1b: xr.Dataset,
+    signal: int,
+    *,
+    phase: FloatArray,
+    of: Rays,
+    waves: wave_optics.WaveOpticsParameters,
+    bottom: float,
+) -> wave_optics.ImpactField:
+    """Field of the signal in impact parameter."""
+    assert of.along is not None  # noqa: S101  the caller looked
+    sinking = of.arc.geometry.separation[-1] > of.arc.geometry.separation[0]
+    part = slice(phase.size - of.along.time.size, None)
+    amplitude = _amplitude(level1b["snr"].to_numpy()[signal], heights=of.heights, bottom=bottom)
+    return wave_optics.transform(
+        (phase if sinking else phase[::-1])[part],
+        amplitude=(amplitude if sinking else amplitude[::-1])[part],
+        frequency_wavenumber=2.0 * np.pi * float(level1b["carrier_frequency"][signal]) / constants.SPEED_OF_LIGHT,
+        along=of.along,
+        radius=of.radius,
+        parameters=waves,
+    )
+
+
+def _with_waves(
+    found: SignalBending,
+    *,
+    of: Rays,
+    levels: FloatArray,
+    waves: wave_optics.WaveOpticsParameters,
+    blend: BlendParameters,
+    thickness: float,
+) -> SignalBending:
+    """Wave optics below geometric optics."""
+    found = found._replace(wave_weight=_cosine_fall(levels - of.radius, blend))
+    narrow = _waves_on_levels(found, of=of, levels=levels, width=found.wave_width, waves=waves)
+    low = found.wave_weight > 0.0
+    return found._replace(
+        bending_angle=_mixed(narrow.bending_angle, found, levels),
+        coarser=at_width(found, of=of, levels=levels, width=2.0 * found.wave_width, waves=waves),
+        amplitude=narrow.amplitude,
+        spectral_width=narrow.spectral_width,
+        border=shadow.border(narrow.amplitude[low], impact_parameter=levels[low], thickness=thickness),
+    )
+
+
+def at_width(
+    signal: SignalBending,
+    *,
+    of: Rays,
+    levels: FloatArray,
+    width: FloatArray,
+    waves: wave_optics.WaveOpticsParameters,
+) -> FloatArray:
+    """Bending angle of a signal with other windows of wave optics.
+
+    Parameters
+    ----------
+    signal : SignalBending
+        The signal.
+    of : Rays
+        Geometry.
+    levels : FloatArray
+        Impact parameters [m], increasing, shape (m,).
+    width : FloatArray
+        Half widths of the windows [m], NaN where wave optics has no weight.
+    waves : wave_optics.WaveOpticsParameters
+        The transform.
+
+    Returns
+    -------
+    FloatArray
+        Bending angle [rad]; the same as before where no transform was made.
+    """
+    if signal.field is None:
+        return signal.bending_angle
+    return _mixed(_waves_on_levels(signal, of=of, levels=levels, width=width, waves=waves).bending_angle, signal, levels)
+
+
+def _waves_on_levels(
+    signal: SignalBending,
+    *,
+    of: Rays,
+    levels: FloatArray,
+    width: FloatArray,
+    waves: wave_optics.WaveOpticsParameters,
+) -> wave_optics.WaveBending:
+    """Wave optics on the levels at which it has weight, NaN elsewhere."""
+    assert of.along is not None and signal.field is not None  # noqa: S101, PT018  the callers looked
+    low = signal.wave_weight > 0.0
+    found = wave_optics.bending_angle(
+        signal.field,
+        along=of.along,
+        levels=levels[low],
+        half_width=width[low],
+        cubic=signal.cubic[low],
+        parameters=waves,
+    )
+    parts = []
+    for part in found:
+        whole = np.full_like(levels, np.nan)
+        whole[low] = part
+        parts.append(whole)
+    return wave_optics.WaveBending(*parts)
+
+
+def _mixed(wave: FloatArray, signal: SignalBending, levels: FloatArray) -> FloatArray:
+    """Weighted mean with geometric optics, of which the part without weight may be missing; nothing within a gap."""
+    weight = signal.wave_weight
+    mean = np.where(weight > 0.0, weight * wave, 0.0) + np.where(weight < 1.0, (1.0 - weight) * signal.geometric, 0.0)
+    return np.where(resampling.inside_gaps(levels, gaps=signal.gaps), np.nan, mean)
+
+
+def _cosine_fall(height: FloatArray, parameters: BlendParameters) -> FloatArray:
+    """Weight of wave optics: 1 below the transition, 0 above."""
+    rise = np.clip((height - parameters.bottom) / (parameters.top - parameters.bottom), 0.0, 1.0)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * rise))
+
+
+def _amplitude(snr: FloatArray, *, heights: FloatArray, bottom: float) -> FloatArray:
+    """Amplitude, 1 for the unobstructed signal; 1 throughout where no signal strength was recorded."""
+    high = np.isfinite(snr) & (heights > bottom) & (snr > 0.0)
+    if not high.any():
+        return np.ones_like(snr)
+    return np.asarray(snr / float(np.median(snr[high])))
+
+
+class PhaseNoise(NamedTuple):
+    """Density of the phase noise over impact parameter where nothing obstructs the signal.
+
+    Variance times sampling interval times the rate at which rays sink. In impact parameter it is the same at all
+    heights, since defocusing weakens the signal as it slows the ray.
+
+    Attributes
+    ----------
+    short : float
+        Of short stretches, which hold the noise of the receiver [m3].
+    long : float
+        Of longer stretches, which hold the irregular ionosphere too [m3].
+    """
+
+    short: float
+    long: float
+
+
+def _half_widths(
+    noise: PhaseNoise,
+    signal: int,
+    *,
+    levels: FloatArray,
+    of: Rays,
+    waves: wave_optics.WaveOpticsParameters,
+    blend: BlendParameters,
+) -> FloatArray:
+    """Windows wide enough to hold the noise at its target, within the bounds of the parameters [m].
+
+    The irregular ionosphere, which the second signal may not follow as fast, counts where the bending is small.
+    """
+    height = levels - of.radius
+    share = np.clip((height - blend.short_top) / (blend.long_bottom - blend.short_top), 0.0, 1.0)
+    least, most = max(noise.short, 1e-9), max(noise.short, noise.long, 1e-9)
+    density = most if signal > 0 else least * (most / least) ** share
+    usual = waves.reference_refractivity * np.sqrt(2.0 * np.pi * levels / waves.reference_scale)
+    heights, targets = np.array(blend.noise_targets).T
+    target = np.exp(np.interp(height, heights, np.log(targets))) * usual * np.exp(-height / waves.reference_scale)
+    cubic = height > blend.cubic_bottom
+    quiet = (np.where(cubic, CUBIC_NOISE, LINEAR_NOISE) * density / target**2) ** (1.0 / 3.0)
+    bound = np.where(cubic, 2.0, 1.0)
+    return np.asarray(np.clip(quiet, bound * blend.narrowest, bound * blend.widest))
+
+
+def _phase_noise(phase: FloatArray, *, of: Rays, parameters: BlendParameters) -> PhaseNoise:
+    """Phase noise above the atmosphere."""
+    rate = float(np.median(of.sinking_rate[-of.sinking_rate.size // 4 :]))
+    short, long = (
+        rate * _noise_power(phase, of=of, window=window, block=block, bottom=parameters.noise_bottom)
+        for window, block in (parameters.short_noise, parameters.long_noise)
+    )
+    return PhaseNoise(short, max(long, short))
+
+
+def _noise_power(phase: FloatArray, *, of: Rays, window: float, block: float, bottom: float) -> float:
+    """Variance of the phase times the sampling interval [m2 s]: scatter of short means about a cubic of a window."""
+    step = float(np.median(np.diff(of.time)))
+    length = max(round(window / step) // 2 * 2 + 1, 5)
+    count = max(round(block / step), 1)
+    kernel = -np.convolve(savgol_coeffs(length, 3), np.full(count, 1.0 / count))
+    kernel[(length - 1) // 2 : (length - 1) // 2 + count] += 1.0 / count
+    high = np.flatnonzero((of.heights > bottom) & np.isfinite(phase))
+    if high.size < 2 * kernel.size:
+        return 0.0
+    longest = max(np.split(high, np.flatnonzero(np.diff(high) > 1) + 1), key=len)
+    if longest.size < 2 * kernel.size:
+        return 0.0
+    rest = np.convolve(phase[longest] - phase[longest[0]], kernel, "valid")
+    spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+    kept = rest[np.abs(rest - np.median(rest)) <= 4.0 * spread]
+    return float(np.var(kept)) / float(np.sum(kernel**2)) * step
+
+
+def kernel_nodes(levels: FloatArray, widths: FloatArray) -> FloatArray:
+    """Impact parameters of independent pieces of phase noise, five to a half width.
+
+    Parameters
+    ----------
+    levels : FloatArray
+        Impact parameters of the levels [m], increasing.
+    widths : FloatArray
+        Narrowest half width by level [m].
+
+    Returns
+    -------
+    FloatArray
+        Nodes [m], increasing, from below the lowest to above the highest level.
+    """
+    density = np.interp(np.linspace(levels[0], levels[-1], 2_048), levels, 5.0 / widths)
+    grid = np.linspace(levels[0], levels[-1], 2_048)
+    count = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
+    inner = np.interp(np.arange(0.0, count[-1]), count, grid)
+    below = levels[0] - 0.2 * widths[0] * np.arange(6, 0, -1)
+    above = levels[-1] + 0.2 * widths[-1] * np.arange(1, 7)
+    return np.concatenate([below, inner, above])
+
+
+def slopes(u: FloatArray, *, cubic: BoolArray) -> npt.NDArray[np.float64]:
+    """Weights of the phase in a least-squares slope over the window -1 to 1.
+
+    Parameters
+    ----------
+    u : FloatArray
+        Position in the window [1].
+    cubic : BoolArray
+        Where a cubic is fitted, not a straight line.
+
+    Returns
+    -------
+    FloatArray
+        Weights [1] with unit response to a unit slope, 0 outside the window.
+    """
+    weights = np.where(cubic, 9.375 * u - 13.125 * u**3, 1.5 * u)
+    return np.where(np.abs(u) <= 1.0, weights, 0.0)
