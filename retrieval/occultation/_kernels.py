@@ -30,6 +30,30 @@ def abel_weights(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @njit(cache=True)
+def abel_integral(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], levels: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Integral of y(x)/sqrt(x2-a2) from each level a to the end of the table, y piecewise linear."""
+    out = np.zeros(levels.size)
+    for k in range(levels.size):
+        a = levels[k]
+        j = min(np.searchsorted(x, a, side="right"), x.size - 1)
+        x0 = a
+        y0 = y[j - 1] + (y[j] - y[j - 1]) * (a - x[j - 1]) / (x[j] - x[j - 1])
+        q0 = 0.0
+        for i in range(j, x.size):
+            dx = x[i] - x0
+            if dx <= 0.0:
+                continue
+            q1 = np.sqrt((x[i] - a) * (x[i] + a))
+            L = np.log1p((dx + q1 - q0) / (x0 + q0))
+            slope = (y[i] - y0) / dx
+            out[k] += (y0 - slope * x0) * L + slope * (q1 - q0)
+            x0, y0, q0 = x[i], y[i], q1
+    return out
+
+
+@njit(cache=True)
 def local_line(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], targets: npt.NDArray[np.float64], h: float, minimum: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -30,6 +30,42 @@ class RefractiveProfile(NamedTuple):
     radius: FloatArray
 
 
+class BendingTable(NamedTuple):
+    """Bending angle on levels of its own.
+
+    Attributes
+    ----------
+    impact_parameter : FloatArray
+        Impact parameter [m], increasing, shape (n,).
+    bending_angle : FloatArray
+        Bending angle without gaps [rad].
+    """
+
+    impact_parameter: FloatArray
+    bending_angle: FloatArray
+
+
+def log_index(table: BendingTable, *, levels: FloatArray) -> FloatArray:
+    """Inverse Abel transform of a table at other levels than its own.
+
+    Parameters
+    ----------
+    table : BendingTable
+        Bending angle, linear between its levels, exponential above.
+    levels : FloatArray
+        Impact parameters within the table [m], shape (m,).
+
+    Returns
+    -------
+    FloatArray
+        Logarithm of the refractive index [1] at the levels.
+    """
+    x, y = (np.ascontiguousarray(part, dtype=np.float64) for part in table)
+    scale = tail_scale(y, at=x)
+    tail = y[-1] * np.sqrt(np.pi * scale / (2.0 * levels)) * erfcx(np.sqrt((x[-1] - levels) / scale))
+    return np.asarray((_kernels.abel_integral(x, y, np.ascontiguousarray(levels)) + tail) / np.pi)
+
+
 def tail_scale(values: FloatArray, *, at: FloatArray) -> float:
     """Scale height of the top of a profile.
 

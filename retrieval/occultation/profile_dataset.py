@@ -1,9 +1,5 @@
 """A retrieved profile under its published names."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import xarray as xr
 
@@ -11,6 +7,7 @@ from processors import constants
 from processors.arrays import FloatArray, IntArray
 from processors.geodesy import ellipsoid, gravity
 from retrieval.occultation import (
+    bending_entry,
     bridging,
     georeference,
     observation,
@@ -20,9 +17,8 @@ from retrieval.occultation import (
     truncation,
     uncertainty,
 )
-
-if TYPE_CHECKING:
-    from retrieval.occultation.profile_retrieval import NeutralProfile, OccultationParameters
+from retrieval.occultation.neutral_profile import NeutralProfile
+from retrieval.occultation.occultation_parameters import OccultationParameters
 
 IDENTITY = (
     "occultation_id",
@@ -103,6 +99,78 @@ def assemble(
     )
     above = _ionosphere(level1b, parameters=parameters.electrons)
     return made.assign(above).assign_attrs(_attributes(level1b, bending_method="geometric optics above, CT2 below"))
+
+
+def assemble_from_bending(
+    profile: xr.Dataset,
+    *,
+    entry: bending_entry.Entry,
+    neutral: NeutralProfile,
+    parameters: OccultationParameters,
+) -> xr.Dataset:
+    """Arrange the result of a bending profile.
+
+    Parameters
+    ----------
+    profile : xr.Dataset
+        Bending profile.
+    entry : bending_entry.Entry
+        The same on levels.
+    neutral : NeutralProfile
+        Everything after it.
+    parameters : OccultationParameters
+        Thresholds.
+
+    Returns
+    -------
+    xr.Dataset
+        Variables on the dimensions impact and height, and scalars.
+    """
+    height = entry.levels - entry.reference.radius
+    present = np.flatnonzero(np.isfinite(entry.corrected))
+    second = np.flatnonzero(np.isfinite(entry.second))
+    gapped = bool(bridging.gaps(entry.corrected))
+    evidence = quality.Evidence(
+        noise=neutral.noise.deviation,
+        bias=neutral.noise.mean,
+        top=float(height[present[-1]]),
+        lowest_altitude=float(neutral.altitude[present[0]]),
+        second_signal_bottom=float(height[second[0]]) if second.size else float(height[present[0]]),
+        fitted_levels=neutral.fitted.levels,
+        missing=0.0,
+        gapped=gapped,
+        strength_known=True,
+        altitude=neutral.altitude,
+        refractivity=neutral.refractive.refractivity,
+        dry_temperature=neutral.dry.temperature,
+        super_refractive=bool(neutral.ducts.biased.any()),
+        findings=frozenset(str(profile.attrs.get("findings", "")).split()),
+    )
+    made = _dataset(
+        {"bending_angle_l1": entry.first, "bending_angle_l2": entry.second},
+        scalars={"truncation_reason": int(truncation.TruncationReason.RECORD_END)},
+        levels=entry.levels,
+        corrected=entry.corrected,
+        extrapolated=np.zeros(entry.levels.shape, dtype=bool),
+        tangent=entry.tangent,
+        reference=entry.reference,
+        setting=int(profile.attrs["setting"]),
+        evidence=evidence,
+        neutral=neutral,
+        parameters=parameters,
+    )
+    frequency = np.asarray(profile.attrs["carrier_frequency"], dtype=np.float64)
+    identity = {name: profile.attrs[name] for name in IDENTITY if name in profile.attrs}
+    return made.assign_attrs(
+        {
+            **identity,
+            "record_start": entry.reference.time,
+            "record_end": entry.reference.time,
+            "first_signal_frequency": float(frequency[0]),
+            "second_signal_frequency": float(frequency[1]),
+            "bending_method": f"bending angle as given by {profile.attrs.get('processing_center', 'another centre')}",
+        }
+    )
 
 
 def _dataset(

@@ -55,6 +55,26 @@ class UncertaintyParameters:
     smallest_amplitude: float = 0.2
 
 
+@dataclass(frozen=True)
+class AssumedErrors:
+    """Errors of a bending angle that comes without any: about those NWP centres assign without the representativeness.
+
+    Attributes
+    ----------
+    aloft, surface : float
+        Relative standard deviation from `ceiling` upward and at zero impact height [1], linear between.
+    ceiling : float
+        Impact height [m].
+    length : float
+        Correlation length [m].
+    """
+
+    aloft: float = 0.005
+    surface: float = 0.05
+    ceiling: float = 10_000.0
+    length: float = 1_000.0
+
+
 class BendingCovariance(NamedTuple):
     """Error covariances of the corrected bending angle.
 

@@ -1,0 +1,316 @@
+"""From the corrected bending angle to refractivity and the dry state: background, merge, inversion, error propagation."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.arrays import BoolArray, FloatArray
+from retrieval.occultation import (
+    abel,
+    background,
+    bridging,
+    dry_atmosphere,
+    georeference,
+    observation,
+    statistical_optimization,
+    super_refraction,
+    uncertainty,
+)
+from retrieval.occultation.occultation_parameters import OccultationParameters
+
+Mark = Callable[[str], None]
+
+
+class NeutralProfile(NamedTuple):
+    """Everything derived from the corrected bending.
+
+    Attributes
+    ----------
+    optimized : statistical_optimization.OptimizedBending
+        Merged bending and weight.
+    noise : statistical_optimization.Noise
+        Noise at great height.
+    fitted : background.FittedBackground
+        Scaled background.
+    covariance : uncertainty.BendingCovariance
+        Of the corrected bending.
+    refractive : abel.RefractiveProfile
+        Refractivity and radius.
+    altitude : FloatArray
+        Altitude above the geoid [m].
+    dry : dry_atmosphere.DryAtmosphere
+        Dry pressure and temperature.
+    deviation : uncertainty.ProfileUncertainty
+        Standard deviations of refractivity and dry state.
+    ducts : super_refraction.SuperRefraction
+        Where the refractivity is biased.
+    bridged : BoolArray
+        Levels in bridged gaps.
+    """
+
+    optimized: statistical_optimization.OptimizedBending
+    noise: statistical_optimization.Noise
+    fitted: background.FittedBackground
+    covariance: uncertainty.BendingCovariance
+    refractive: abel.RefractiveProfile
+    altitude: FloatArray
+    dry: dry_atmosphere.DryAtmosphere
+    deviation: uncertainty.ProfileUncertainty
+    ducts: super_refraction.SuperRefraction
+    bridged: BoolArray
+
+
+def from_observation(
+    observed: observation.ObservedBending,
+    *,
+    reference: georeference.Reference,
+    model: background.ModelAtmosphere,
+    parameters: OccultationParameters,
+    mark: Mark,
+) -> NeutralProfile:
+    """Background, optimisation, refractivity, dry atmosphere and standard deviations.
+
+    Parameters
+    ----------
+    observed : observation.ObservedBending
+        Bending on levels.
+    reference : georeference.Reference
+        Reference point.
+    model : background.ModelAtmosphere
+        Background atmosphere.
+    parameters : OccultationParameters
+        Parameters of the steps.
+    mark : callable
+        Told the name of each step when it ends.
+
+    Returns
+    -------
+    NeutralProfile
+        The derived profiles.
+    """
+    corrected, levels = observed.correction.bending_angle, observed.impact_parameter
+    height, surface_radius = levels - reference.radius, reference.radius + reference.undulation
+    unscaled = background.model_bending(model, impact_parameter=levels, surface_radius=surface_radius)
+    noise, fitted = noise_and_fit(corrected, model=unscaled, height=height, parameters=parameters)
+    mark("background")
+    first, second = observed.signals
+    covariance = uncertainty.bending_covariance(
+        first,
+        second=second,
+        correction=observed.correction,
+        levels=levels,
+        radius=reference.radius,
+        sinking_rate=observed.sinking_rate,
+        noise=noise.deviation if noise.levels else np.nan,
+        noise_layer=(parameters.optimization.noise_bottom, parameters.optimization.noise_top),
+        parameters=parameters.errors,
+    )
+    mark("bending covariance")
+    optimized = statistical_optimization.optimize(
+        corrected,
+        background=fitted.bending_angle,
+        covariance=covariance.random + covariance.systematic,
+        impact_parameter=levels,
+        radius=reference.radius,
+        parameters=parameters.optimization,
+    )
+    return invert(
+        corrected,
+        optimized=optimized,
+        covariance=covariance,
+        fitted=fitted,
+        noise=noise,
+        levels=levels,
+        reference=reference,
+        model=model,
+        parameters=parameters,
+        mark=mark,
+    )
+
+
+def invert(
+    corrected: FloatArray,
+    *,
+    optimized: statistical_optimization.OptimizedBending,
+    covariance: uncertainty.BendingCovariance,
+    fitted: background.FittedBackground,
+    noise: statistical_optimization.Noise,
+    levels: FloatArray,
+    reference: georeference.Reference,
+    model: background.ModelAtmosphere,
+    parameters: OccultationParameters,
+    mark: Mark,
+    table: abel.BendingTable | None = None,
+) -> NeutralProfile:
+    """From the merged bending and its covariance to the derived profiles.
+
+    Parameters
+    ----------
+    corrected : FloatArray
+        Corrected bending angle [rad], NaN where missing, shape (m,).
+    optimized : statistical_optimization.OptimizedBending
+        The same merged with the background.
+    covariance : uncertainty.BendingCovariance
+        Its error covariances.
+    fitted : background.FittedBackground
+        Background bending angle.
+    noise : statistical_optimization.Noise
+        Noise at great height.
+    levels : FloatArray
+        Impact parameters [m], increasing.
+    reference : georeference.Reference
+        Reference point.
+    model : background.ModelAtmosphere
+        Background atmosphere.
+    parameters : OccultationParameters
+        Parameters of the steps.
+    mark : callable
+        Told the name of each step when it ends.
+    table : abel.BendingTable, optional
+        The merged bending on finer levels, of which the refractivity is taken.
+
+    Returns
+    -------
+    NeutralProfile
+        The derived profiles.
+    """
+    height, surface_radius = levels - reference.radius, reference.radius + reference.undulation
+    bridged = bridging.bridge(
+        optimized.bending_angle,
+        observed=corrected,
+        background=fitted.bending_angle,
+        impact_height=height,
+        below=parameters.optimization.observed_below,
+        parameters=parameters.gaps,
+    )
+    mark("optimization")
+    scale = abel.tail_scale(bridged.bending_angle, at=levels)
+    operator = abel.operator(levels, scale=scale)
+    log_index = operator @ bridged.bending_angle if table is None else abel.log_index(table, levels=levels)
+    refractive = abel.refractive_profile(log_index, impact_parameter=levels)
+    altitude = refractive.radius - surface_radius
+    mark("abel")
+    dry = dry_atmosphere.dry_atmosphere(
+        refractive.refractivity,
+        altitude=altitude,
+        latitude=reference.latitude,
+        top_temperature=float(np.interp(altitude[-1], model.altitude, model.temperature)),
+    )
+    merged = merged_covariance(
+        covariance, optimized=optimized, bridged=bridged, fitted=fitted, levels=levels, parameters=parameters
+    )
+    deviation = uncertainty.propagate(
+        merged.random,
+        systematic=merged.systematic,
+        operator=operator,
+        refractivity=refractive.refractivity,
+        altitude=altitude,
+        latitude=reference.latitude,
+        dry_pressure=dry.pressure,
+        dry_temperature=dry.temperature,
+        parameters=parameters.errors,
+    )
+    mark("error propagation")
+    return NeutralProfile(
+        optimized=optimized._replace(bending_angle=bridged.bending_angle),
+        noise=noise,
+        fitted=fitted,
+        covariance=covariance,
+        refractive=refractive,
+        altitude=altitude,
+        dry=dry,
+        deviation=deviation,
+        ducts=super_refraction.find(
+            refractive.refractivity, altitude=altitude, parameters=parameters.ducts
+        ),
+        bridged=bridged.bridged,
+    )
+
+
+def merged_covariance(
+    covariance: uncertainty.BendingCovariance,
+    *,
+    optimized: statistical_optimization.OptimizedBending,
+    bridged: bridging.BridgedBending,
+    fitted: background.FittedBackground,
+    levels: FloatArray,
+    parameters: OccultationParameters,
+) -> uncertainty.BendingCovariance:
+    """Covariances of the merged bending, its bridges included.
+
+    Parameters
+    ----------
+    covariance : uncertainty.BendingCovariance
+        Of the observation.
+    optimized : statistical_optimization.OptimizedBending
+        Gain of the observation and what the background leaves.
+    bridged : bridging.BridgedBending
+        Operator of the bridges and their error.
+    fitted : background.FittedBackground
+        Background, whose error stands where nothing was observed and nothing bridged.
+    levels : FloatArray
+        Impact parameters [m].
+    parameters : OccultationParameters
+        Errors of bridges and background.
+
+    Returns
+    -------
+    uncertainty.BendingCovariance
+        Random and systematic covariances of the merged bending; the background counts as systematic.
+    """
+    rows = np.flatnonzero(optimized.merged)
+    random, systematic = covariance.random.copy(), covariance.systematic.copy()
+    for part in (random, systematic):
+        half = optimized.gain @ part
+        part[rows] = half
+        part[:, rows] = half.T
+        part[np.ix_(rows, rows)] = half @ optimized.gain.T
+    systematic[np.ix_(rows, rows)] += optimized.prior
+    # Without the error of its neighbours a bridge would seem better than an observation where that is noisy.
+    if bridged.levels.size:
+        for part in (random, systematic):
+            half = bridged.operator @ part
+            part[bridged.levels] = half
+            part[:, bridged.levels] = half.T
+            part[np.ix_(bridged.levels, bridged.levels)] = half @ bridged.operator.T
+        systematic += uncertainty.correlated(bridged.error, at=levels, length=parameters.gaps.error_length)
+    alone = np.flatnonzero((np.diag(random) + np.diag(systematic) <= 0.0) & ~optimized.merged)
+    if alone.size:
+        systematic[np.ix_(alone, alone)] += statistical_optimization.background_covariance(
+            fitted.bending_angle[alone], impact_parameter=levels[alone], parameters=parameters.optimization
+        )
+    return uncertainty.BendingCovariance(random, systematic, covariance.excess)
+
+
+def noise_and_fit(
+    observed: FloatArray, *, model: FloatArray, height: FloatArray, parameters: OccultationParameters
+) -> tuple[statistical_optimization.Noise, background.FittedBackground]:
+    """Noise against the unscaled model, the scaled background, and the noise against that.
+
+    Parameters
+    ----------
+    observed : FloatArray
+        Corrected bending angle [rad], NaN where missing, shape (m,).
+    model : FloatArray
+        Bending angle of the model [rad].
+    height : FloatArray
+        Impact heights [m].
+    parameters : OccultationParameters
+        Layers of the fit and of the noise.
+
+    Returns
+    -------
+    tuple
+        Noise and scaled background.
+    """
+    rough = statistical_optimization.noise(
+        observed, background=model, impact_height=height, parameters=parameters.optimization
+    )
+    fitted = background.fit(
+        model, observed=observed, impact_height=height, noise=rough.deviation, parameters=parameters.background_model
+    )
+    noise = statistical_optimization.noise(
+        observed, background=fitted.bending_angle, impact_height=height, parameters=parameters.optimization
+    )
+    return noise, fitted
