@@ -11,7 +11,6 @@ import xarray as xr
 import yaml
 
 from processors.arrays import FloatArray
-from retrieval.occultation import quality
 
 TABLE = "occultation_exchange.yaml"
 NON_NOMINAL, OFFLINE, RISING = 1, 2, 3
@@ -223,14 +222,10 @@ def super_refraction_altitude(profile: xr.Dataset) -> float:
     Returns
     -------
     float
-        Top of the highest layer with the critical gradient; -1000 where the profile is not flagged; NaN where it is
-        flagged and no layer shows the gradient [m].
+        Top of the highest layer that traps rays [m]; -1000 where there is none.
     """
-    if not int(profile["quality_flag"]) & quality.QualityFlag.SUPER_REFRACTION:
-        return NO_SUPER_REFRACTION
-    altitude, refractivity = (profile[name].to_numpy() for name in ("altitude", "refractivity"))
-    steep = np.diff(refractivity) < quality.QualityThresholds().critical_gradient * np.diff(altitude)
-    return float(altitude[1:][steep].max()) if steep.any() else np.nan
+    altitude = float(profile["super_refraction_altitude"])
+    return altitude if np.isfinite(altitude) else NO_SUPER_REFRACTION
 
 
 def refractivity_confidence(profile: xr.Dataset, bits: frozenset[int]) -> FloatArray:

@@ -11,7 +11,16 @@ from processors import timescales
 from products import provenance, schema
 
 PRODUCT = "occultation-profile"
-COORDINATES = ("impact_parameter", "height", "altitude", "latitude", "longitude")
+COORDINATES = (
+    "impact_parameter",
+    "impact_height",
+    "height",
+    "altitude",
+    "latitude",
+    "longitude",
+    "sounding_time",
+    "sounding_height",
+)
 TIME_EPOCH = np.datetime64("2000-01-01T00:00:00", "ns")
 CONVENTIONS = "CF-1.11, ACDD-1.3"
 IDENTITY = (
@@ -25,6 +34,14 @@ IDENTITY = (
     "dry_refractivity_coefficient",
     "bending_method",
     "background_model",
+    "background_f107",
+    "background_f107_average",
+    "background_ap",
+    "background_fit_layer",
+    "processing_center",
+    "findings",
+    "receiver_orbit_residual",
+    "transmitter_orbit_residual",
 )
 
 
@@ -85,7 +102,9 @@ def profile_from_retrieval(
     """
     rows = schema.table(PRODUCT)
     moment = timescales.utc_from_gps(float(retrieved["reference_time"]))
-    source = retrieved.assign(reference_time=((), (moment - TIME_EPOCH) / np.timedelta64(1, "s")))
+    source = retrieved.assign(reference_time=((), _seconds(moment)))
+    if "sounding_time" in source:
+        source["sounding_time"] = ("sounding", _seconds(timescales.utc_from_gps(source["sounding_time"].to_numpy())))
     product = xr.Dataset({name: _published(source[name], rows.get(str(name))) for name in source.variables})
     product = product.set_coords([name for name in COORDINATES if name in product])
     product.attrs = {
@@ -96,6 +115,11 @@ def profile_from_retrieval(
         **_origin(retrieved, parameters=parameters, inputs=inputs or {}),
     }
     return schema.check(product, product=PRODUCT)
+
+
+def _seconds(moment: timescales.Instants) -> Any:
+    """UTC as the product counts it [s]."""
+    return (moment - TIME_EPOCH) / np.timedelta64(1, "s")
 
 
 def _published(variable: xr.DataArray, row: schema.PublishedVariable | None) -> xr.Variable:
@@ -152,9 +176,8 @@ def _identity(retrieved: xr.Dataset, publication: Publication) -> dict[str, Any]
 
 def _duration(retrieved: xr.Dataset) -> dict[str, Any]:
     """Extent in time of the record behind the profile."""
-    start, end, interval = (
-        float(retrieved.attrs[name]) for name in ("record_start", "record_end", "sampling_interval")
-    )
+    start, end = (float(retrieved.attrs[name]) for name in ("record_start", "record_end"))
+    interval = float(retrieved.attrs.get("sampling_interval", 0.0))
     return {
         "time_coverage_start": _iso(timescales.utc_from_gps(start)),
         "time_coverage_end": _iso(timescales.utc_from_gps(end)),
@@ -173,7 +196,7 @@ def _extent(product: xr.Dataset) -> dict[str, Any]:
         "geospatial_vertical_max": float(altitude.max()),
         "geospatial_vertical_positive": "up",
         "geospatial_vertical_units": "m",
-        "geospatial_vertical_resolution": "100 m in impact parameter",
+        "geospatial_vertical_resolution": "levels 50, 100 and 500 m apart, see bending_angle_resolution",
         "geospatial_bounds_crs": "EPSG:4326",
         "geospatial_bounds_vertical_crs": "EPSG:5773",
         "geospatial_lat_units": "degrees_north",

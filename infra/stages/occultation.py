@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 import xarray as xr
 
 from infra import archive, granule_format
@@ -13,11 +14,11 @@ from infra.stages import auxiliary, package_document
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import timescales
-from processors.occultation import excess_phase, level1b
+from processors.occultation import excess_phase, recognition
 from processors.orbit import sp3
 from processors.quality import BadInputError
 from products import netcdf, profile, profile_plot, stac
-from retrieval.occultation import profile_retrieval, quality
+from retrieval.occultation import background, occultation_parameters, profile_retrieval, quality
 
 COLLECTION = "occultation-profile"
 
@@ -29,20 +30,21 @@ class Profile(NamedTuple):
     dataset: xr.Dataset
     netcdf: bytes
     quality_flags: list[str]
+    steps: dict[str, float]
 
 
 def ingest_phase(unit: Unit, workspace: Workspace) -> UnitResult:
-    """Read a landed excess-phase file of another centre, by its content."""
+    """Read a landed file of another centre, excess phases or bending angles, by its content."""
     (landed,) = unit.granules
-    dataset = _level1b_from_bytes(workspace.read(landed), name=PurePosixPath(landed.key).name)
+    dataset = _read(workspace.read(landed), name=PurePosixPath(landed.key).name)
     group = archive.identity("phase", archive.short(landed.sha256))
     return UnitResult((_level1b_granule(dataset, group),), report={"occultation": dataset.attrs["occultation_id"]})
 
 
-def _level1b_from_bytes(body: bytes, *, name: str) -> xr.Dataset:
+def _read(body: bytes, *, name: str) -> xr.Dataset:
     # Times are read as the numbers they are: some centres' unit texts are not what xarray parses.
     raw = granule_format.decode(body, name=name, decode_times=False)
-    return level1b.level1b_from_dataset(raw)
+    return recognition.read(raw)
 
 
 def _level1b_granule(dataset: xr.Dataset, group: str) -> NewGranule:
@@ -85,14 +87,14 @@ def _orbits(workspace: Workspace, start: float, end: float) -> sp3.Sp3Orbits:
 def retrieve(unit: Unit, workspace: Workspace) -> UnitResult:
     """Profile of the atmosphere from one occultation: CF NetCDF and its picture, packed for publication."""
     (granule,) = unit.granules
-    level1b_dataset = _decoded(workspace.read(granule), granule.id)
-    made = _profile(level1b_dataset, inputs={granule.id: granule.sha256})
+    dataset = _decoded(workspace.read(granule), granule.id)
+    made = _profile(dataset, inputs={granule.id: granule.sha256})
     document = package_document.PackageDocument(
         item_id=archive.identity(COLLECTION, made.occultation_id),
         collection=COLLECTION,
         sector="weather",
         bucket="profiles",
-        fields=_fields(made, level1b_dataset, granule.id, granule.sha256),
+        fields=_fields(made, granule.id, granule.sha256),
         files={
             "profile.nc": _file(workspace, made.netcdf, ".nc", granule_format.MEDIA_TYPE, ("data",), "Profile", "廓线"),
             "quicklook.png": _file(
@@ -126,15 +128,9 @@ def _file(
     )
 
 
-def _fields(made: Profile, level1b_dataset: xr.Dataset, source: str, sha256: str) -> stac.ItemFields:
+def _fields(made: Profile, source: str, sha256: str) -> stac.ItemFields:
     attributes = made.dataset.attrs
-    start, end = (
-        timescales.utc_from_gps(float(level1b_dataset["time"][index]))
-        .astype("datetime64[us]")
-        .item()
-        .replace(tzinfo=dt.UTC)
-        for index in (0, -1)
-    )
+    start, end = (dt.datetime.fromisoformat(str(attributes[f"time_coverage_{side}"])) for side in ("start", "end"))
     west, south, east, north = (
         float(attributes[f"geospatial_{name}"]) for name in ("lon_min", "lat_min", "lon_max", "lat_max")
     )
@@ -161,26 +157,60 @@ def _fields(made: Profile, level1b_dataset: xr.Dataset, source: str, sha256: str
     )
 
 
-def profile_from_file(body: bytes, *, name: str) -> Profile:
+def profile_from_file(body: bytes, *, name: str, background: bytes | None = None) -> Profile:
     """Profile from a level-1 file of any known layout.
+
+    Parameters
+    ----------
+    body : bytes
+        The file.
+    name : str
+        What to call it in errors and in the provenance.
+    background : bytes, optional
+        NetCDF of a background atmosphere in place of the climatology: `altitude` [m], `refractivity` [1e-6] and
+        `temperature` [K] on one dimension.
 
     Raises
     ------
     processors.quality.BadInputError
         The file cannot be read, or is not a level-1 file of a known layout.
     """
-    return _profile(_level1b_from_bytes(body, name=name), inputs={name: hashlib.sha256(body).hexdigest()})
+    inputs = {name: hashlib.sha256(body).hexdigest()}
+    model = None
+    if background is not None:
+        model = _background(background)
+        inputs["background"] = hashlib.sha256(background).hexdigest()
+    return _profile(_read(body, name=name), inputs=inputs, model=model)
 
 
-def _profile(level1b_dataset: xr.Dataset, *, inputs: dict[str, str]) -> Profile:
-    parameters = profile_retrieval.OccultationParameters()
-    retrieved = profile_retrieval.retrieve(level1b_dataset, parameters=parameters)
-    dataset = profile.profile_from_retrieval(retrieved, parameters=parameters, inputs=inputs)
+def _background(body: bytes) -> background.ModelAtmosphere:
+    dataset = granule_format.decode(body, name="the background", decode_times=False)
+    missing = [name for name in ("altitude", "refractivity", "temperature") if name not in dataset.variables]
+    if missing:
+        raise BadInputError("background_unusable", f"the background lacks {', '.join(missing)}")
+    return background.from_table(*(dataset[name].to_numpy() for name in ("altitude", "refractivity", "temperature")))
+
+
+def _profile(
+    dataset: xr.Dataset, *, inputs: dict[str, str], model: background.ModelAtmosphere | None = None
+) -> Profile:
+    parameters = occultation_parameters.OccultationParameters()
+    clock = profile_retrieval.StepClock()
+    chain = (
+        profile_retrieval.retrieve_from_bending if dataset.attrs.get("level") == "2a" else profile_retrieval.retrieve
+    )
+    # One thread: the last bits of a product must not depend on the machine, and batches fill the cores by processes.
+    with threadpoolctl.threadpool_limits(1):
+        retrieved = chain(dataset, parameters=parameters, model=model, mark=clock)
+    made = profile.profile_from_retrieval(retrieved, parameters=parameters, inputs=inputs)
+    encoded = netcdf.encode(made)
+    clock("encoding")
     return Profile(
         occultation_id=str(retrieved.attrs["occultation_id"]),
-        dataset=dataset,
-        netcdf=netcdf.encode(dataset),
-        quality_flags=_flag_names(dataset),
+        dataset=made,
+        netcdf=encoded,
+        quality_flags=_flag_names(made),
+        steps=clock.seconds,
     )
 
 

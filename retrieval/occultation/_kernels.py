@@ -1,8 +1,8 @@
 """Compiled loops of the occultation retrieval.
 
 Legend: x impact parameter (or refractional radius) n r [m], a impact parameter of the level looked at [m], q = sqrt(x2
-- a2) [m], y bending angle [rad], h half width of the window [m], w weights [1], V demodulated field in impact parameter,
-C the same with its strong part reduced to the phase, P product of neighbours, u position in the window from -1 to 1.
+- a2) [m], y bending angle [rad], h half width of the window [m], w weights [1], C demodulated field in impact
+parameter, its strong part reduced to the phase [1], P product of neighbours, u position in the window, -1 to 1 [1].
 """
 
 import numpy as np
@@ -137,8 +137,8 @@ def local_phase_rate(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Phase advance per step, its abscissa, coherence at the lag and mean power about each level.
 
-    With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle of
-    a polynomial fitted to the phases of the window by least squares: a straight line for c = 0, a cubic for c = 7/3.
+    With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle
+    of a polynomial fitted to the phases of the window by least squares: a line for c = 0, a cubic for c = 7/3.
     """
     m, n = levels.size, C.size
     rate = np.full(m, np.nan)
@@ -158,7 +158,7 @@ def local_phase_rate(
             w = (1.0 - u * u) * (1.0 - c[k] * u * u)
             product = C[j + 1] * np.conj(C[j])
             P += w * product
-            s = w * np.sqrt((C[j].real**2 + C[j].imag**2) * (C[j + 1].real**2 + C[j + 1].imag**2))
+            s = w * np.sqrt((C[j].real ** 2 + C[j].imag ** 2) * (C[j + 1].real ** 2 + C[j + 1].imag ** 2))
             size += s
             moment += s * u
             parabola = 1.0 - u * u

@@ -13,11 +13,13 @@ import pymsis
 
 from processors import constants
 from processors.arrays import FloatArray
+from processors.quality import BadInputError
 from retrieval.occultation import abel
 
 SPECIES = slice(1, 9)
 TEMPERATURE = 10
 FIT_ITERATIONS = 6
+LOWEST_TOP = 40_000.0
 GPS_EPOCH = np.datetime64("1980-01-06", "ns")
 
 
@@ -66,11 +68,14 @@ class ModelAtmosphere(NamedTuple):
         Dry refractivity [1e-6].
     temperature : FloatArray
         Temperature [K].
+    name : str
+        What it is.
     """
 
     altitude: FloatArray
     refractivity: FloatArray
     temperature: FloatArray
+    name: str = "MSIS 2.1"
 
 
 class FittedBackground(NamedTuple):
@@ -128,6 +133,48 @@ def model_atmosphere(
     density = np.nansum(output[:, SPECIES].astype(np.float64), axis=1)
     refractivity = 1e6 * (1e-6 * constants.REFRACTIVITY_DRY) * constants.BOLTZMANN * density
     return ModelAtmosphere(altitude, refractivity, output[:, TEMPERATURE].astype(np.float64))
+
+
+def from_table(altitude: FloatArray, refractivity: FloatArray, temperature: FloatArray) -> ModelAtmosphere:
+    """Background of a table, such as a forecast's column, continued upward by its uppermost scale height.
+
+    Parameters
+    ----------
+    altitude : FloatArray
+        Altitude above the geoid [m], increasing, shape (k,).
+    refractivity : FloatArray
+        Refractivity [1e-6].
+    temperature : FloatArray
+        Temperature [K].
+
+    Returns
+    -------
+    ModelAtmosphere
+        On levels as close as the climatology's, from zero altitude.
+
+    Raises
+    ------
+    BadInputError
+        `background_unusable` where the table does not increase, is not positive or ends below 40 km.
+    """
+    usable = np.isfinite(altitude) & np.isfinite(refractivity) & np.isfinite(temperature)
+    altitude, refractivity, temperature = (
+        np.asarray(part, dtype=np.float64)[usable] for part in (altitude, refractivity, temperature)
+    )
+    if altitude.size < 10 or (np.diff(altitude) <= 0.0).any() or altitude[-1] < LOWEST_TOP:
+        raise BadInputError(
+            "background_unusable", "the background has no altitudes that increase from the ground to 40 km or more"
+        )
+    if not ((refractivity > 0.0) & (temperature > 0.0)).all():
+        raise BadInputError("background_unusable", "the background has refractivities or temperatures below zero")
+    rule = BackgroundParameters()
+    levels = np.arange(0.0, rule.top + rule.spacing, rule.spacing)
+    logarithm = np.log(refractivity)
+    top = slice(-5, None)
+    low, high = (np.polyfit(altitude[part], logarithm[part], 1)[0] for part in (slice(None, 5), top))
+    extended = np.interp(levels, altitude, logarithm)
+    extended += np.minimum(levels - altitude[0], 0.0) * low + np.maximum(levels - altitude[-1], 0.0) * high
+    return ModelAtmosphere(levels, np.exp(extended), np.interp(levels, altitude, temperature), "table")
 
 
 def model_bending(model: ModelAtmosphere, *, impact_parameter: FloatArray, surface_radius: float) -> FloatArray:

@@ -1,7 +1,7 @@
-"""Another centre's bending angle as the beginning of the chain: reference, levels, errors, and the continuation upward.
+"""Another centre's bending angle as the beginning of the chain: reference, levels, errors, continuation upward.
 
-Where the file holds a bending angle merged with a background, that is inverted, up to the height it ends; where it holds
-none, ours is made. Above, the scaled background goes on to the top of the levels.
+Where the file holds a bending angle merged with a background, that is inverted, up to the height it ends; where it
+holds none, ours is made. Above, the scaled background goes on to the top of the levels.
 """
 
 from typing import NamedTuple
@@ -97,7 +97,7 @@ def _onto(profile: xr.Dataset, name: str, impact: FloatArray, grid: FloatArray) 
     """Linear in impact parameter between neighbouring values, NaN elsewhere [rad]."""
     if name not in profile:
         return np.full_like(grid, np.nan)
-    return np.interp(grid, impact, profile[name].to_numpy(), left=np.nan, right=np.nan)
+    return np.asarray(np.interp(grid, impact, profile[name].to_numpy(), left=np.nan, right=np.nan))
 
 
 def _tangent(profile: xr.Dataset, impact: FloatArray, grid: FloatArray) -> FloatArray:

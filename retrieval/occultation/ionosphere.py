@@ -1,7 +1,7 @@
 """Ionospheric correction at common impact parameter (Vorob'ev and Krasil'nikova 1994).
 
-a_c = a_1 + g <a_1 - a_2>, g = f2^2 / (f1^2 - f2^2): the difference of the signals is smoothed before it is amplified, as
-much as leaves the least noise (Sokolovskiy et al. 2009). Below the loss of the second signal a straight line through
+a_c = a_1 + g <a_1 - a_2>, g = f2^2 / (f1^2 - f2^2): the difference of the signals is smoothed before it is amplified,
+as much as leaves the least noise (Sokolovskiy et al. 2009). Below the loss of the second signal a straight line through
 the differences above is carried on, with an error that grows with the distance. What the first order leaves is the
 square of the difference times a coefficient (Healy and Culverwell 2015, kappa), for any pair of carriers.
 """

@@ -1,4 +1,4 @@
-"""From the corrected bending angle to refractivity and the dry state: background, merge, inversion, error propagation."""
+"""From the corrected bending angle to refractivity and the dry state: background, merge, inversion, errors."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -221,9 +221,7 @@ def invert(
         altitude=altitude,
         dry=dry,
         deviation=deviation,
-        ducts=super_refraction.find(
-            refractive.refractivity, altitude=altitude, parameters=parameters.ducts
-        ),
+        ducts=super_refraction.find(refractive.refractivity, altitude=altitude, parameters=parameters.ducts),
         bridged=bridged.bridged,
     )
 

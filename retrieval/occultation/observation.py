@@ -233,11 +233,9 @@ def from_level(observed: ObservedBending, start: int) -> ObservedBending:
     ObservedBending
         Every profile cut; no correction looks below its bottom.
     """
-    by_level = (
-        "bending_angle", "coarser", "geometric", "wave_weight", "cubic", "wave_width", "geometric_width", "amplitude", "spectral_width",
-    )  # fmt: skip
     first, second = (
-        signal._replace(**{name: getattr(signal, name)[start:] for name in by_level}) for signal in observed.signals
+        signal._replace(**{name: getattr(signal, name)[start:] for name in signal_bending.BY_LEVEL})
+        for signal in observed.signals
     )
     correction = observed.correction
     return observed._replace(
@@ -258,7 +256,7 @@ def from_level(observed: ObservedBending, start: int) -> ObservedBending:
 def _lit(signal: signal_bending.SignalBending, grid: FloatArray) -> FloatArray:
     """Bending above the shadow border only [rad]."""
     border = signal.border if np.isfinite(signal.border) else -np.inf
-    return np.where(grid >= border, signal.bending_angle, np.nan)
+    return np.asarray(np.where(grid >= border, signal.bending_angle, np.nan))
 
 
 def _usable_samples(

@@ -1,4 +1,4 @@
-"""All parameters of the occultation retrieval, by step: what is not in the data is here, and in the product's provenance."""
+"""All parameters of the retrieval, by step: what is not in the data is here, and hashed in the provenance."""
 
 from dataclasses import dataclass, field
 

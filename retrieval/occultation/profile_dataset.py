@@ -236,7 +236,6 @@ def _dataset(
         },
         attrs={
             "dry_refractivity_coefficient": constants.REFRACTIVITY_DRY,
-            "background_model": "MSIS 2.1",
             "background_f107": parameters.background_model.f107,
             "background_f107_average": parameters.background_model.f107_average,
             "background_ap": parameters.background_model.ap,
@@ -271,7 +270,7 @@ def _height_variables(
         "refractivity_random_uncertainty": deviation.refractivity_random,
         "refractivity_systematic_uncertainty": deviation.refractivity_systematic,
         "refractivity_correlation_length": deviation.refractivity_length,
-        "refractivity_flag": neutral.ducts.biased.astype(np.int32),
+        "refractivity_flag": neutral.ducts.biased.astype(np.int64),
         "dry_pressure": neutral.dry.pressure,
         "dry_pressure_uncertainty": deviation.dry_pressure,
         "dry_temperature": neutral.dry.temperature,

@@ -46,7 +46,11 @@ class StepClock:
 
 
 def retrieve(
-    level1b: xr.Dataset, *, parameters: OccultationParameters | None = None, mark: Mark | None = None
+    level1b: xr.Dataset,
+    *,
+    parameters: OccultationParameters | None = None,
+    model: background.ModelAtmosphere | None = None,
+    mark: Mark | None = None,
 ) -> xr.Dataset:
     """Retrieve the profile of one occultation.
 
@@ -56,6 +60,8 @@ def retrieve(
         Level 1B as described in `processors.occultation.level1b`.
     parameters : OccultationParameters, optional
         Parameters of the steps.
+    model : background.ModelAtmosphere, optional
+        Background atmosphere; MSIS where there is none.
     mark : callable, optional
         Told the name of each step when it ends.
 
@@ -76,22 +82,24 @@ def retrieve(
     told("reference")
     observed = observation.observe(level1b, reference=reference, parameters=chosen.of_observation())
     told("bending")
-    model = background.model_atmosphere(
-        reference.latitude, reference.longitude, time=reference.time, parameters=chosen.background_model
-    )
-    neutral = neutral_profile.from_observation(observed, reference=reference, model=model, parameters=chosen, mark=told)
+    air = model or _climatology(reference, chosen)
+    neutral = neutral_profile.from_observation(observed, reference=reference, model=air, parameters=chosen, mark=told)
     if neutral.altitude[0] < 0.0:
         observed = _above_surface(observed, altitude=neutral.altitude)
-        neutral = neutral_profile.from_observation(observed, reference=reference, model=model, parameters=chosen, mark=told)
-    made = profile_dataset.assemble(
-        level1b, reference=reference, observed=observed, neutral=neutral, parameters=chosen
-    )
+        neutral = neutral_profile.from_observation(
+            observed, reference=reference, model=air, parameters=chosen, mark=told
+        )
+    made = profile_dataset.assemble(level1b, reference=reference, observed=observed, neutral=neutral, parameters=chosen)
     told("dataset")
-    return made
+    return made.assign_attrs(background_model=air.name)
 
 
 def retrieve_from_bending(
-    profile: xr.Dataset, *, parameters: OccultationParameters | None = None, mark: Mark | None = None
+    profile: xr.Dataset,
+    *,
+    parameters: OccultationParameters | None = None,
+    model: background.ModelAtmosphere | None = None,
+    mark: Mark | None = None,
 ) -> xr.Dataset:
     """Retrieve the profile of one occultation from another centre's bending angle.
 
@@ -101,6 +109,8 @@ def retrieve_from_bending(
         Bending profile as described in `processors.occultation.bending_profile`.
     parameters : OccultationParameters, optional
         Parameters of the steps.
+    model : background.ModelAtmosphere, optional
+        Background atmosphere; MSIS where there is none.
     mark : callable, optional
         Told the name of each step when it ends.
 
@@ -117,13 +127,18 @@ def retrieve_from_bending(
     chosen, told = parameters or OccultationParameters(), mark or _silent
     bending_profile.require(profile)
     entry = bending_entry.on_levels(profile, parameters=chosen)
-    model = background.model_atmosphere(
-        entry.reference.latitude, entry.reference.longitude, time=entry.reference.time, parameters=chosen.background_model
-    )
-    neutral = bending_entry.invert(profile, entry, model=model, parameters=chosen, mark=told)
+    air = model or _climatology(entry.reference, chosen)
+    neutral = bending_entry.invert(profile, entry, model=air, parameters=chosen, mark=told)
     made = profile_dataset.assemble_from_bending(profile, entry=entry, neutral=neutral, parameters=chosen)
     told("dataset")
-    return made
+    return made.assign_attrs(background_model=air.name)
+
+
+def _climatology(reference: georeference.Reference, parameters: OccultationParameters) -> background.ModelAtmosphere:
+    """The background where none is given."""
+    return background.model_atmosphere(
+        reference.latitude, reference.longitude, time=reference.time, parameters=parameters.background_model
+    )
 
 
 def _silent(step: str) -> None:
@@ -135,5 +150,3 @@ def _above_surface(observed: observation.ObservedBending, *, altitude: FloatArra
     lit = np.isfinite(observed.signals[0].bending_angle)
     cut = observation.from_level(observed, int(np.argmax((altitude >= 0.0) & lit)))
     return cut._replace(reason=truncation.TruncationReason.SURFACE_REACHED)
-
-

@@ -201,9 +201,7 @@ def _refractivity_implausible(evidence: Evidence, thresholds: QualityThresholds)
     return not bool(plausible.all() and (np.diff(evidence.altitude) > 0.0).all())
 
 
-def bending_flags(
-    present: BoolArray, *, extrapolated: BoolArray, bridged: BoolArray, merged: BoolArray
-) -> IntArray:
+def bending_flags(present: BoolArray, *, extrapolated: BoolArray, bridged: BoolArray, merged: BoolArray) -> IntArray:
     """Flags of the levels of the bending angle.
 
     Parameters

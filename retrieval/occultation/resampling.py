@@ -94,8 +94,8 @@ def outside_gaps(resampled: Resampled, *, levels: FloatArray, gaps: FloatArray) 
 def even_time(time: FloatArray) -> FloatArray:
     """Times since the first sample, freed of the rounding of seconds that count from 1980.
 
-    Such a second is held to 1.2e-7 s, in which the path between the satellites grows by 0.7 mm: twice the noise of a good
-    receiver.
+    Such a second is held to 1.2e-7 s, in which the path between the satellites grows by 0.7 mm: twice the noise of a
+    good receiver.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def even_time(time: FloatArray) -> FloatArray:
     """
     since = time - time[0]
     if since.size < EVEN_SAMPLES:
-        return since
+        return np.asarray(since)
     step = float(np.median(np.diff(since)))
     pace = np.round(since / step) * step
-    drift = savgol_filter(since - pace, EVEN_SAMPLES, 1)
-    return np.where(np.abs(pace + drift - since) < TIME_RESOLUTION, pace + drift, since)
+    even = pace + savgol_filter(since - pace, EVEN_SAMPLES, 1)
+    return np.asarray(np.where(np.abs(even - since) < TIME_RESOLUTION, even, since))

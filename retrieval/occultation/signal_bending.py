@@ -14,9 +14,21 @@ from scipy.signal import savgol_coeffs
 
 from processors import constants
 from processors.arrays import BoolArray, FloatArray
-from retrieval.occultation import georeference, geometric_optics, resampling, shadow, wave_optics
+from retrieval.occultation import geometric_optics, georeference, resampling, shadow, wave_optics
 from retrieval.occultation.geometric_optics import BendingAngle, DopplerFilter
 
+BY_LEVEL = (
+    "bending_angle",
+    "coarser",
+    "geometric",
+    "wave_weight",
+    "cubic",
+    "wave_width",
+    "geometric_width",
+    "amplitude",
+    "spectral_width",
+)
+"""Fields of a signal's bending that have one value a level."""
 LINEAR_NOISE, CUBIC_NOISE = 1.5, 9.375
 """Variance of a least-squares slope [1]: times noise density over the cube of the half width."""
 
@@ -354,7 +366,9 @@ def at_width(
     """
     if signal.field is None:
         return signal.bending_angle
-    return _mixed(_waves_on_levels(signal, of=of, levels=levels, width=width, waves=waves).bending_angle, signal, levels)
+    return _mixed(
+        _waves_on_levels(signal, of=of, levels=levels, width=width, waves=waves).bending_angle, signal, levels
+    )
 
 
 def _waves_on_levels(

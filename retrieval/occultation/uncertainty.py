@@ -241,8 +241,8 @@ def _structure(
 ) -> FloatArray:
     """Structure finer than the kernel relative to the noise that passes it and not one twice as wide [1].
 
-    Told from what twice the width loses. Of that difference 7/8 of the variance of the noise is noise: a slope over twice
-    the width has an eighth of it, by least squares in common with the narrower one.
+    Told from what twice the width loses. Of that difference 7/8 of the variance of the noise is noise: a slope over
+    twice the width has an eighth of it, by least squares in common with the narrower one.
     """
     difference = (signal.coarser - signal.bending_angle) ** 2
     usable = np.isfinite(difference) & (signal.wave_weight > 0.0)
@@ -253,7 +253,9 @@ def _structure(
     widths = np.where(usable, np.nan_to_num(signal.wave_width), 0.0)
     reach = np.maximum(parameters.structure_window, parameters.structure_widths * widths)
     mean = _running_mean(np.where(usable, difference - 0.875 * own, 0.0), usable, levels, reach)
-    return np.asarray(parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0) / np.where(own > 0.0, 0.875 * own, np.inf)))
+    return np.asarray(
+        parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0) / np.where(own > 0.0, 0.875 * own, np.inf))
+    )
 
 
 def _running_mean(values: FloatArray, usable: BoolArray, levels: FloatArray, half_width: FloatArray) -> FloatArray:

@@ -176,8 +176,14 @@ def cut(along: Frame, *, top: float) -> Frame:
         Its lower part.
     """
     first = int(np.searchsorted(-along.reference, -top))
-    geometry = RayGeometry(*(part[first:] for part in along.geometry))
-    return Frame(*(part[first:] for part in along[:-1]), geometry)  # type: ignore[arg-type]
+    return Frame(
+        time=along.time[first:],
+        reference=along.reference[first:],
+        rate=along.rate[first:],
+        slope=along.slope[first:],
+        stretched=along.stretched[first:],
+        geometry=RayGeometry(*(part[first:] for part in along.geometry)),
+    )
 
 
 def _reference_rays(geometry: RayGeometry, *, radius: float, parameters: WaveOpticsParameters) -> FloatArray:
