@@ -18,8 +18,6 @@ COORDINATES = (
     "altitude",
     "latitude",
     "longitude",
-    "sounding_time",
-    "sounding_height",
 )
 TIME_EPOCH = np.datetime64("2000-01-01T00:00:00", "ns")
 CONVENTIONS = "CF-1.11, ACDD-1.3"
@@ -102,9 +100,7 @@ def profile_from_retrieval(
     """
     rows = schema.table(PRODUCT)
     moment = timescales.utc_from_gps(float(retrieved["reference_time"]))
-    source = retrieved.assign(reference_time=((), _seconds(moment)))
-    if "sounding_time" in source:
-        source["sounding_time"] = ("sounding", _seconds(timescales.utc_from_gps(source["sounding_time"].to_numpy())))
+    source = retrieved.assign(reference_time=((), (moment - TIME_EPOCH) / np.timedelta64(1, "s")))
     product = xr.Dataset({name: _published(source[name], rows.get(str(name))) for name in source.variables})
     product = product.set_coords([name for name in COORDINATES if name in product])
     product.attrs = {
@@ -115,11 +111,6 @@ def profile_from_retrieval(
         **_origin(retrieved, parameters=parameters, inputs=inputs or {}),
     }
     return schema.check(product, product=PRODUCT)
-
-
-def _seconds(moment: timescales.Instants) -> Any:
-    """UTC as the product counts it [s]."""
-    return (moment - TIME_EPOCH) / np.timedelta64(1, "s")
 
 
 def _published(variable: xr.DataArray, row: schema.PublishedVariable | None) -> xr.Variable:

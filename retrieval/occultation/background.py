@@ -53,8 +53,8 @@ class BackgroundParameters:
     fit_bottom: float = 40_000.0
     fit_top: float = 60_000.0
     model_error: float = 0.05
-    offset_error: float = 0.2
-    slope_error: float = 0.05
+    offset_error: float = 0.5
+    slope_error: float = 0.15
 
 
 class ModelAtmosphere(NamedTuple):

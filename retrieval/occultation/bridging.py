@@ -177,7 +177,7 @@ def bridge(
     impact_height : FloatArray
         Impact parameter minus radius of curvature [m], increasing.
     below : float
-        Impact height above which the statistical optimisation has closed the gaps already [m].
+        Impact height above which the statistical optimisation has closed the wide gaps already [m].
     parameters : BridgingParameters
         Widest gaps and their errors.
 
@@ -190,14 +190,16 @@ def bridge(
     bending, bridged = merged.copy(), np.zeros(observed.shape, dtype=bool)
     error = np.zeros_like(bending)
     ratio = bending / background
-    support = np.flatnonzero((np.isfinite(observed) | (impact_height >= below)) & (ratio > 0.0))
+    support = np.flatnonzero(np.isfinite(observed) & (ratio > 0.0))
     operator: FloatArray = np.zeros((0, bending.size))
-    for gap in gaps(np.where(impact_height >= below, bending, observed)):
-        levels = slice(*gap)
+    for gap in gaps(observed):
+        levels, narrow = slice(*gap), _is_narrow(gap, impact_height, parameters)
+        if not narrow and impact_height[gap.start] >= below:
+            continue
         bending[levels] = background[levels] * np.exp(
             np.interp(impact_height[levels], impact_height[support], np.log(ratio[support]))
         )
-        if _is_narrow(gap, impact_height, parameters):
+        if narrow:
             bridged[levels] = True
             relative = min(parameters.error_rate * _width(gap, impact_height), parameters.error_ceiling)
             error[levels] = relative * bending[levels]

@@ -213,7 +213,9 @@ def invert(
     )
     mark("error propagation")
     return NeutralProfile(
-        optimized=optimized._replace(bending_angle=bridged.bending_angle),
+        optimized=optimized._replace(
+            bending_angle=bridged.bending_angle, weight=np.where(bridged.bridged, 0.0, optimized.weight)
+        ),
         noise=noise,
         fitted=fitted,
         covariance=covariance,

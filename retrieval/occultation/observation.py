@@ -294,9 +294,10 @@ def _cut_by_gap(
     level1b: xr.Dataset, *, usable: BoolArray, heights: FloatArray, bending: geometric_optics.BendingAngle
 ) -> bool:
     """Whether phases below the lowest ray were too few between gaps to tell a Doppler from."""
-    phases = heights[usable & np.isfinite(level1b["excess_phase"].to_numpy()[0])]
-    rays = heights[np.isfinite(bending.impact_parameter)]
-    return bool(phases.size and rays.size and phases.min() < rays.min())
+    present = usable & np.isfinite(level1b["excess_phase"].to_numpy()[0])
+    phases, rays = heights[present], heights[np.isfinite(bending.impact_parameter)]
+    holes = heights[~present & (heights > phases.min(initial=np.inf))]
+    return bool(rays.size and holes.size and holes.min() < rays.min())
 
 
 def _reason(
@@ -308,10 +309,10 @@ def _reason(
         return TruncationReason.NOTHING_RETRIEVED
     if present[:bottom].any():
         return TruncationReason.DATA_GAP
-    if np.isfinite(first.border) and first.border > levels[0] and levels[bottom] <= first.border:
-        return TruncationReason.SHADOW_BORDER
     if cut:
         return TruncationReason.DATA_GAP
+    if np.isfinite(first.border) and first.border > levels[0] and levels[bottom] <= first.border:
+        return TruncationReason.SHADOW_BORDER
     return TruncationReason.SIGNAL_LOST if lost else TruncationReason.RECORD_END
 
 

@@ -97,7 +97,7 @@ def assemble(
         neutral=neutral,
         parameters=parameters,
     )
-    above = _ionosphere(level1b, parameters=parameters.electrons)
+    above = _ionosphere(level1b, since=reference.time, parameters=parameters.electrons)
     return made.assign(above).assign_attrs(_attributes(level1b, bending_method="geometric optics above, CT2 below"))
 
 
@@ -310,7 +310,7 @@ def _evidence(
 
 
 def _ionosphere(
-    level1b: xr.Dataset, *, parameters: scintillation.ScintillationParameters
+    level1b: xr.Dataset, *, since: float, parameters: scintillation.ScintillationParameters
 ) -> dict[str, tuple[tuple[str, ...] | str, FloatArray | float]]:
     """Scintillation index and electron content above the atmosphere."""
     time, heights = level1b["time"].to_numpy(), georeference.straight_line_heights(level1b)
@@ -329,7 +329,7 @@ def _ionosphere(
     return {
         "scintillation_index_l1": ((), indices[0]),
         "scintillation_index_l2": ((), indices[1]),
-        "sounding_time": ("sounding", content.time),
+        "sounding_time": ("sounding", content.time - since),
         "sounding_height": ("sounding", content.height),
         "slant_electron_content": ("sounding", content.content),
     }

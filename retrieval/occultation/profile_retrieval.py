@@ -19,6 +19,7 @@ from retrieval.occultation import (
     neutral_profile,
     observation,
     profile_dataset,
+    record,
     truncation,
 )
 from retrieval.occultation.neutral_profile import Mark
@@ -77,7 +78,7 @@ def retrieve(
         Where level 1B breaks its contract or holds no occultation.
     """
     chosen, told = parameters or OccultationParameters(), mark or _silent
-    contract.require(level1b)
+    level1b = record.complete(contract.require(level1b))
     reference = georeference.locate(level1b)
     told("reference")
     observed = observation.observe(level1b, reference=reference, parameters=chosen.of_observation())

@@ -44,6 +44,8 @@ class WaveOpticsParameters:
         Distance of the coherence that gives the spectral width [m].
     smoothing : float
         Window of the polynomial that carries the phase between the samples [s].
+    longest_hole : float
+        Longest gap of the record that the phase is carried across [s].
     taps : int
         Half length of the sinc interpolation of the rest [1].
     slowest_rate : float
@@ -60,6 +62,7 @@ class WaveOpticsParameters:
     floor: float = 0.2
     lag: float = 30.0
     smoothing: float = 1.0
+    longest_hole: float = 3.0
     taps: int = 8
     slowest_rate: float = 30.0
     reference_refractivity: float = 300e-6
@@ -272,12 +275,12 @@ def transform(
     center = radius + 0.5 * (parameters.top + parameters.margin + parameters.bottom)
     # Phase against rays of constant impact parameter `center`: its rate in stretched time is a - center.
     base = _integral(along.rate - along.slope * (along.reference - center), along.time)
-    path = along.geometry.distance + _without_holes(excess_phase, along.time) - base
+    phase, strength = _across_holes(excess_phase, amplitude, time=along.time, parameters=parameters)
+    path = along.geometry.distance + phase - base
     step = float(np.median(np.abs(np.diff(along.time))))
     length = max(round(parameters.smoothing / step) // 2 * 2 + 1, 5)
     smooth = savgol_filter(path, min(length, path.size // 2 * 2 - 1), 3)
-    present = np.isfinite(excess_phase) & np.isfinite(amplitude)
-    rest = np.where(present, np.nan_to_num(amplitude), 0.0) * np.exp(1j * k * (path - smooth))
+    rest = strength * np.exp(1j * k * (path - smooth))
 
     extent = along.stretched[-1] - along.stretched[0]
     span = parameters.top + parameters.margin - parameters.bottom + 12_000.0
@@ -308,13 +311,32 @@ def _vacuum_lever(along: Frame) -> float:
     return float(np.mean(near * far / (near + far)))
 
 
-def _without_holes(values: FloatArray, time: FloatArray) -> FloatArray:
-    """Missing values interpolated, so that the polynomial has a phase to carry; their amplitude is zero."""
-    present = np.isfinite(values)
-    if present.all():
-        return values
-    index = np.arange(values.size)
-    return np.interp(index, index[present], values[present])
+def _across_holes(
+    phase: FloatArray, amplitude: FloatArray, *, time: FloatArray, parameters: WaveOpticsParameters
+) -> tuple[FloatArray, FloatArray]:
+    """Phase [m] and amplitude [1] with something in every hole, lest its edges ring in the transform.
+
+    A cubic through what lies beside carries the phase across a short hole, whose levels nobody will call observed. In a
+    long one the amplitude is zero.
+    """
+    present = np.isfinite(phase) & np.isfinite(amplitude)
+    index = np.arange(phase.size)
+    if present.all() or not present.any():
+        return np.nan_to_num(phase), np.where(present, np.nan_to_num(amplitude), 0.0)
+    filled = np.interp(index, index[present], phase[present])
+    strength = np.where(present, amplitude, 0.0)
+    known = np.flatnonzero(present)
+    for last, first in zip(known[:-1][np.diff(known) > 1], known[1:][np.diff(known) > 1], strict=True):
+        if abs(time[first] - time[last]) > parameters.longest_hole:
+            continue
+        hole = slice(last + 1, first)
+        middle, reach = 0.5 * (time[last] + time[first]), 0.5 * abs(time[first] - time[last]) + parameters.smoothing
+        beside = present & (np.abs(time - middle) <= reach)
+        if np.count_nonzero(beside) > 8:
+            cubic = np.polynomial.Polynomial.fit(time[beside], phase[beside], 3)
+            filled[hole] = cubic(time[hole])
+            strength[hole] = np.interp(index[hole], index[present], amplitude[present])
+    return filled, strength
 
 
 def _fade_in(height: FloatArray, parameters: WaveOpticsParameters) -> FloatArray:

@@ -81,7 +81,9 @@ def test_refractivity_from_our_own_bending_meets_the_reference(
 def test_spot_values_of_the_profile(pair: Pair, altitude: float, refractivity: float, temperature: float) -> None:
     found = pair.retrieved
     assert np.interp(altitude, found["altitude"], found["refractivity"]) == pytest.approx(refractivity, rel=8e-3)
-    assert np.interp(altitude, found["altitude"], found["dry_temperature"]) == pytest.approx(temperature, abs=1.5)
+    # At 40 km the background of either retrieval takes part.
+    allowed = 1.5 if altitude < 40e3 else 4.0
+    assert np.interp(altitude, found["altitude"], found["dry_temperature"]) == pytest.approx(temperature, abs=allowed)
 
 
 def test_errors_against_the_reference_stay_within_the_stated_uncertainty(pair: Pair) -> None:

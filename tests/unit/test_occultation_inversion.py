@@ -89,34 +89,32 @@ def test_noise_in_the_doppler_filter_leaves_a_cubic_exact_and_gaps_unfilled() ->
     np.testing.assert_allclose(rate[present], (2.0 - 0.6 * since + 0.03 * since**2)[present], atol=1e-5)
 
 
-def test_first_order_ionosphere_is_removed_and_carried_below_the_loss_of_the_second_signal() -> None:
-    frequency = np.array([constants.GPS_L1, constants.GPS_L2])
-    neutral = exponential_pair()[1]
-    electrons = 2e13
-    first, second = (neutral + electrons / carrier**2 for carrier in frequency)
-    difference = np.where(LEVELS > RADIUS + 15_000.0, first - second, np.nan)
-    found = ionosphere.correct(
+def corrected(difference: np.ndarray, first: np.ndarray) -> ionosphere.IonosphereCorrection:
+    return ionosphere.correct(
         first,
         difference=difference,
         impact_parameter=LEVELS,
-        frequency=frequency,
-        parameters=ionosphere.IonosphereParameters(),
+        radius=RADIUS,
+        frequency=np.array([constants.GPS_L1, constants.GPS_L2]),
+        second_border=np.nan,
+        parameters=ionosphere.IonosphereParameters(residual=0.0),
     )
+
+
+def test_first_order_ionosphere_is_removed_and_carried_below_the_loss_of_the_second_signal() -> None:
+    neutral = exponential_pair()[1]
+    electrons = 2e13
+    first, second = (neutral + electrons / carrier**2 for carrier in (constants.GPS_L1, constants.GPS_L2))
+    found = corrected(np.where(LEVELS > RADIUS + 15_000.0, first - second, np.nan), first)
     np.testing.assert_allclose(found.bending_angle, neutral, atol=1e-12)
     assert found.extrapolated[:100].all()
     assert not found.extrapolated[200:].any()
+    assert (np.diff(found.systematic[:130]) < 0.0).all()
 
 
 def test_without_a_second_signal_no_bending_is_called_corrected() -> None:
     first = exponential_pair()[1]
-    found = ionosphere.correct(
-        first,
-        difference=np.full_like(first, np.nan),
-        impact_parameter=LEVELS,
-        frequency=np.array([constants.GPS_L1, constants.GPS_L2]),
-        parameters=ionosphere.IonosphereParameters(),
-    )
-    assert np.isnan(found.bending_angle).all()
+    assert np.isnan(corrected(np.full_like(first, np.nan), first).bending_angle).all()
 
 
 def test_resampling_keeps_a_line_and_leaves_holes() -> None:
@@ -143,20 +141,22 @@ def test_optimization_takes_the_observation_below_and_the_background_above() -> 
     observed = 1.1 * model
     observed[-200:] = np.nan
     height = LEVELS - RADIUS
+    rules = statistical_optimization.OptimizationParameters(background_length=1.0)
     found = statistical_optimization.optimize(
         observed,
         background=model,
-        observation_error=np.full_like(model, 2e-6),
-        impact_height=height,
-        parameters=statistical_optimization.OptimizationParameters(),
+        covariance=np.eye(model.size) * 4e-12,
+        impact_parameter=LEVELS,
+        radius=RADIUS,
+        parameters=rules,
     )
     low, high = height < 30_000.0, height > 85_000.0
     np.testing.assert_array_equal(found.weight[low], 1.0)
     np.testing.assert_allclose(found.bending_angle[low], observed[low])
-    np.testing.assert_allclose(found.bending_angle[high], model[high], rtol=1e-3)
+    np.testing.assert_allclose(found.bending_angle[high], model[high], rtol=2e-3)
     assert (np.diff(found.weight) <= 1e-12).all()
     half = int(np.argmin(np.abs(found.weight - 0.5)))
-    assert 0.15 * model[half] == pytest.approx(2e-6, rel=0.05)
+    assert rules.background_error * model[half] == pytest.approx(2e-6, rel=0.05)
 
 
 def test_background_fit_recovers_a_scaled_model() -> None:
@@ -171,9 +171,9 @@ def test_background_fit_recovers_a_scaled_model() -> None:
         noise=1e-7,
         parameters=background.BackgroundParameters(),
     )
-    layer = (height > 36_000.0) & (height < 55_000.0)
-    np.testing.assert_allclose(fitted.bending_angle[layer], observed[layer], rtol=1e-6)
-    assert fitted.slope == pytest.approx(1.02, abs=1e-6)
+    layer = (height > 41_000.0) & (height < 59_000.0)
+    np.testing.assert_allclose(fitted.bending_angle[layer], observed[layer], rtol=3e-4)
+    assert fitted.slope == pytest.approx(1.02, abs=3e-4)
 
 
 def test_background_without_observation_is_the_model() -> None:
@@ -234,13 +234,15 @@ def test_propagated_deviations_are_those_of_repeated_noise() -> None:
 
     dry = dry_atmosphere.dry_atmosphere(profile.refractivity, altitude=altitude, latitude=30.0, top_temperature=250.0)
     found = uncertainty.propagate(
-        covariance,
+        0.3 * covariance,
+        systematic=0.7 * covariance,
         operator=operator,
         refractivity=profile.refractivity,
         altitude=altitude,
         latitude=30.0,
         dry_pressure=dry.pressure,
         dry_temperature=dry.temperature,
+        parameters=uncertainty.UncertaintyParameters(),
     )
     drawn = bending + generator.multivariate_normal(np.zeros(levels.size), covariance, size=1_500, method="cholesky")
     refractivity = 1e6 * np.expm1(drawn @ operator.T)
@@ -248,21 +250,6 @@ def test_propagated_deviations_are_those_of_repeated_noise() -> None:
     np.testing.assert_allclose(refractivity.std(axis=0)[below], found.refractivity[below], rtol=0.1)
     spread = np.std([temperature(row) for row in refractivity], axis=0)
     np.testing.assert_allclose(spread[below], found.dry_temperature[below], rtol=0.12)
-
-
-def test_crossing_rays_raise_the_uncertainty_below_them_only() -> None:
-    bending = exponential_pair()[1]
-    deviation = uncertainty.bending_uncertainty(
-        bending,
-        scatter=np.zeros_like(bending),
-        noise=1e-6,
-        impact_height=LEVELS - RADIUS,
-        multipath_top=5_000.0,
-        parameters=uncertainty.UncertaintyParameters(),
-    )
-    low, high = LEVELS <= RADIUS + 5_000.0, LEVELS > RADIUS + 5_000.0
-    assert (deviation[low] > 0.1 * bending[low]).all()
-    assert (deviation[high] < 0.01 * bending[high] + 2e-6).all()
 
 
 def test_crossing_rays_are_found_where_the_impact_parameter_turns_back() -> None:
@@ -300,8 +287,6 @@ def evidence(**changed: object) -> quality.Evidence:
 GOOD = evidence()
 FOLDED = GOOD.altitude.copy()
 FOLDED[10:12] = FOLDED[11], FOLDED[10]
-STEEP = GOOD.refractivity.copy()
-STEEP[5] += 17.0
 
 
 @pytest.mark.parametrize(
@@ -322,7 +307,10 @@ STEEP[5] += 17.0
         ({"dry_temperature": np.full_like(GOOD.altitude, 149.0)}, quality.QualityFlag.TEMPERATURE_IMPLAUSIBLE),
         ({"dry_temperature": np.full_like(GOOD.altitude, np.nan)}, quality.QualityFlag.TEMPERATURE_IMPLAUSIBLE),
         ({"refractivity": -GOOD.refractivity}, quality.QualityFlag.REFRACTIVITY_IMPLAUSIBLE),
-        ({"refractivity": STEEP}, quality.QualityFlag.SUPER_REFRACTION),
+        ({"super_refractive": True}, quality.QualityFlag.SUPER_REFRACTION),
+        ({"waves": False}, quality.QualityFlag.GEOMETRIC_OPTICS_ONLY),
+        ({"findings": frozenset({"time_sorted", "velocities_fitted"})}, quality.QualityFlag.TIME_TAGS_REPAIRED),
+        ({"findings": frozenset({"cycle_slips_repaired"})}, quality.QualityFlag.CYCLE_SLIPS_REPAIRED),
     ],
 )
 def test_each_flag_is_raised_by_its_own_fault_alone(changed: dict[str, object], flag: quality.QualityFlag) -> None:
