@@ -229,7 +229,7 @@ def line_weights(
 
 
 @njit(cache=True)
-def fall_length(C: npt.NDArray[np.float64], x: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.float64]:
+def fall_length(C: npt.NDArray[np.floating], x: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.float64]:
     """Mean of the distances upward and downward at which the correlation first falls below the threshold."""
     m = x.size
     length = np.full(m, np.nan)
@@ -253,3 +253,76 @@ def fall_length(C: npt.NDArray[np.float64], x: npt.NDArray[np.float64], threshol
         if sides > 0:
             length[i] = total / sides
     return length
+
+
+@njit(cache=True)
+def add_slope_rows(
+    M: npt.NDArray[np.float64],
+    support: npt.NDArray[np.int64],
+    x: npt.NDArray[np.float64],
+    h: npt.NDArray[np.float64],
+    weight: npt.NDArray[np.float64],
+    cubic: npt.NDArray[np.bool_],
+    nodes: npt.NDArray[np.float64],
+    size: npt.NDArray[np.float64],
+) -> None:
+    """Add to each row of M the weights of a least-squares slope over x - h to x + h, times the size of each node.
+
+    With u from -1 to 1 the slope of a line weighs by 1.5 u / h2, that of a cubic by (9.375 u - 13.125 u3) / h2. The
+    support of a row is widened to hold its weights.
+    """
+    for k in range(x.size):
+        if not weight[k] > 0.0 or not h[k] > 0.0:
+            continue
+        lo = np.searchsorted(nodes, x[k] - h[k])
+        hi = np.searchsorted(nodes, x[k] + h[k])
+        if lo >= hi:
+            continue
+        scale = weight[k] / (h[k] * h[k])
+        for j in range(lo, hi):
+            u = (nodes[j] - x[k]) / h[k]
+            w = 9.375 * u - 13.125 * u * u * u if cubic[k] else 1.5 * u
+            M[k, j] += scale * w * size[j]
+        support[k, 0] = min(support[k, 0], lo)
+        support[k, 1] = max(support[k, 1], hi)
+
+
+@njit(cache=True)
+def add_product(
+    M: npt.NDArray[np.float64],
+    support: npt.NDArray[np.int64],
+    start: npt.NDArray[np.int32],
+    column: npt.NDArray[np.int32],
+    value: npt.NDArray[np.float64],
+    G: npt.NDArray[np.float64],
+    of: npt.NDArray[np.int64],
+    factor: float,
+) -> None:
+    """Add factor S G to M, S sparse by rows, G with a support by row."""
+    for k in range(M.shape[0]):
+        for n in range(start[k], start[k + 1]):
+            j = column[n]
+            if of[j, 0] >= of[j, 1]:
+                continue
+            f = factor * value[n]
+            for i in range(of[j, 0], of[j, 1]):
+                M[k, i] += f * G[j, i]
+            support[k, 0] = min(support[k, 0], of[j, 0])
+            support[k, 1] = max(support[k, 1], of[j, 1])
+
+
+@njit(cache=True, fastmath=True)
+def add_gram(C: npt.NDArray[np.float64], M: npt.NDArray[np.float64], support: npt.NDArray[np.int64]) -> None:
+    """Add M M^T to C, looking only where the supports of two rows overlap."""
+    m = M.shape[0]
+    for k in range(m):
+        for j in range(k, m):
+            lo = max(support[k, 0], support[j, 0])
+            hi = min(support[k, 1], support[j, 1])
+            total = 0.0
+            for i in range(lo, hi):
+                total += M[k, i] * M[j, i]
+            if lo < hi:
+                C[k, j] += total
+                if j != k:
+                    C[j, k] += total

@@ -48,8 +48,8 @@ class BackgroundParameters:
     f107: float = 120.0
     f107_average: float = 120.0
     ap: float = 8.0
-    top: float = 180_000.0
-    spacing: float = 200.0
+    top: float = 170_000.0
+    spacing: float = 250.0
     fit_bottom: float = 40_000.0
     fit_top: float = 60_000.0
     model_error: float = 0.05

@@ -182,7 +182,7 @@ def _covariance(entry: Entry, *, noise: float, rule: uncertainty.AssumedErrors) 
     relative = np.interp(height, (0.0, rule.ceiling), (rule.surface, rule.aloft))
     deviation = np.where(present, np.hypot(noise, relative * np.nan_to_num(entry.corrected)), 0.0)
     random = uncertainty.correlated(deviation, at=entry.levels, length=rule.length)
-    return uncertainty.BendingCovariance(random, np.zeros_like(random), 0.0)
+    return uncertainty.BendingCovariance(random, np.zeros_like(random), np.zeros_like(deviation), 0.0)
 
 
 def _merged_by_the_file(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors import constants
-from processors.arrays import FloatArray
+from processors.arrays import AnyFloat, FloatArray
 from processors.geodesy import gravity
 
 
@@ -73,25 +73,25 @@ class PressureCovariances(NamedTuple):
 
     Attributes
     ----------
-    own : FloatArray
+    own : AnyFloat
         With itself [1], in Pa2.
-    with_refractivity : FloatArray
+    with_refractivity : AnyFloat
         With the refractivity, which counts by column [Pa].
     """
 
-    own: FloatArray
-    with_refractivity: FloatArray
+    own: AnyFloat
+    with_refractivity: AnyFloat
 
 
 def pressure_covariances(
-    covariance: FloatArray, *, altitude: FloatArray, latitude: float, top_temperature: float
+    covariance: AnyFloat, *, altitude: FloatArray, latitude: float, top_temperature: float
 ) -> PressureCovariances:
     """Covariances of the dry pressure from that of the refractivity, C_p = A C A^T, by running sums.
 
     Parameters
     ----------
-    covariance : FloatArray
-        Covariance of the refractivity [1], in N-units squared, shape (m, m).
+    covariance : AnyFloat
+        Covariance of the refractivity [1], in N-units squared, shape (m, m), in single or double precision.
     altitude : FloatArray
         Altitude above the geoid [m], increasing.
     latitude : float
@@ -102,17 +102,20 @@ def pressure_covariances(
     Returns
     -------
     PressureCovariances
-        A C A^T and A C, with the operator of `pressure_operator`.
+        A C A^T and A C, with the operator of `pressure_operator`, in the precision of the input.
     """
     weight = gravity.at_altitude(latitude, altitude) / (constants.REFRACTIVITY_DRY * constants.GAS_CONSTANT_DRY_AIR)
-    half_depth = 0.5 * np.diff(altitude)[:, None]
+    half = 0.5 * np.diff(altitude)
+    below, above = ((half * part)[:, None].astype(covariance.dtype) for part in (weight[:-1], weight[1:]))
+    top = top_temperature / constants.REFRACTIVITY_DRY
 
-    def integrated(values: FloatArray) -> FloatArray:
-        weighted = weight[:, None] * values
-        steps = half_depth * (weighted[1:] + weighted[:-1])
-        total = np.zeros_like(values)
-        total[:-1] = np.cumsum(steps[::-1], axis=0)[::-1]
-        return np.asarray(total + top_temperature / constants.REFRACTIVITY_DRY * values[-1])
+    def integrated(values: AnyFloat) -> AnyFloat:
+        steps: AnyFloat = np.empty_like(values)
+        steps[-1] = top * values[-1]
+        steps[:-1] = below * values[:-1]
+        steps[:-1] += above * values[1:]
+        total: AnyFloat = np.cumsum(steps[::-1], axis=0)[::-1]
+        return total
 
     crossed = integrated(covariance)
     return PressureCovariances(integrated(np.ascontiguousarray(crossed.T)), crossed)

@@ -259,14 +259,15 @@ def merged_covariance(
     uncertainty.BendingCovariance
         Random and systematic covariances of the merged bending; the background counts as systematic.
     """
-    rows = np.flatnonzero(optimized.merged)
     random, systematic = covariance.random.copy(), covariance.systematic.copy()
+    first = levels.size - int(np.count_nonzero(optimized.merged))
+    gain = optimized.gain[:, first:]
     for part in (random, systematic):
-        half = optimized.gain @ part
-        part[rows] = half
-        part[:, rows] = half.T
-        part[np.ix_(rows, rows)] = half @ optimized.gain.T
-    systematic[np.ix_(rows, rows)] += optimized.prior
+        half = gain @ part[first:]
+        part[first:, :first] = half[:, :first]
+        part[:first, first:] = half[:, :first].T
+        part[first:, first:] = half[:, first:] @ gain.T
+    systematic[first:, first:] += optimized.prior
     # Without the error of its neighbours a bridge would seem better than an observation where that is noisy.
     if bridged.levels.size:
         for part in (random, systematic):
@@ -280,7 +281,7 @@ def merged_covariance(
         systematic[np.ix_(alone, alone)] += statistical_optimization.background_covariance(
             fitted.bending_angle[alone], impact_parameter=levels[alone], parameters=parameters.optimization
         )
-    return uncertainty.BendingCovariance(random, systematic, covariance.excess)
+    return covariance._replace(random=random, systematic=systematic)
 
 
 def noise_and_fit(

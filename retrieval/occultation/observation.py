@@ -21,15 +21,15 @@ from retrieval.occultation.truncation import TruncationReason
 
 @dataclass(frozen=True)
 class LevelParameters:
-    """Levels in impact height: fine, usual and coarse spacing from below upward.
+    """Levels in impact height: spacing that grows with the height, as the resolution coarsens.
 
     Attributes
     ----------
     bottom, top : float
         Lowest and highest impact height [m].
-    fine, usual, coarse : float
+    fine, usual, wide, coarse : float
         Spacing of the levels [m].
-    fine_top, usual_top : float
+    fine_top, usual_top, wide_top : float
         Impact heights at which the spacing changes [m].
     """
 
@@ -37,9 +37,11 @@ class LevelParameters:
     top: float = 150_000.0
     fine: float = 50.0
     usual: float = 100.0
+    wide: float = 200.0
     coarse: float = 500.0
     fine_top: float = 10_000.0
-    usual_top: float = 60_000.0
+    usual_top: float = 40_000.0
+    wide_top: float = 60_000.0
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def levels(radius: float, *, parameters: LevelParameters) -> FloatArray:
     parts = [
         np.arange(p.bottom, p.fine_top, p.fine),
         np.arange(p.fine_top, p.usual_top, p.usual),
-        np.arange(p.usual_top, p.top + 0.5 * p.coarse, p.coarse),
+        np.arange(p.usual_top, p.wide_top, p.wide),
+        np.arange(p.wide_top, p.top + 0.5 * p.coarse, p.coarse),
     ]
     return np.asarray(radius + np.concatenate(parts))
 

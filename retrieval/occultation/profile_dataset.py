@@ -190,7 +190,8 @@ def _dataset(
     """What every profile has, whatever it began with."""
     covariance = neutral.covariance
     present = np.isfinite(corrected)
-    random, systematic = (np.sqrt(np.maximum(np.diag(part), 0.0)) for part in covariance[:2])
+    random = np.sqrt(np.maximum(np.diag(covariance.random) + covariance.between, 0.0))
+    systematic = np.sqrt(np.maximum(np.diag(covariance.systematic), 0.0))
     by_impact = {
         "impact_parameter": levels,
         "impact_height": levels - reference.radius,

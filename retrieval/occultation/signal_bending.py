@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from scipy.signal import savgol_coeffs
 
@@ -381,7 +380,7 @@ def _waves_on_levels(
 ) -> wave_optics.WaveBending:
     """Wave optics on the levels at which it has weight, NaN elsewhere."""
     assert of.along is not None and signal.field is not None  # noqa: S101, PT018  the callers looked
-    low = signal.wave_weight > 0.0
+    low = (signal.wave_weight > 0.0) & np.isfinite(width)
     found = wave_optics.bending_angle(
         signal.field,
         along=of.along,
@@ -493,7 +492,7 @@ def _noise_power(phase: FloatArray, *, of: Rays, window: float, block: float, bo
 
 
 def kernel_nodes(levels: FloatArray, widths: FloatArray) -> FloatArray:
-    """Impact parameters of independent pieces of phase noise, five to a half width.
+    """Impact parameters of independent pieces of phase noise, four to a half width.
 
     Parameters
     ----------
@@ -507,29 +506,10 @@ def kernel_nodes(levels: FloatArray, widths: FloatArray) -> FloatArray:
     FloatArray
         Nodes [m], increasing, from below the lowest to above the highest level.
     """
-    density = np.interp(np.linspace(levels[0], levels[-1], 2_048), levels, 5.0 / widths)
+    density = np.interp(np.linspace(levels[0], levels[-1], 2_048), levels, 4.0 / widths)
     grid = np.linspace(levels[0], levels[-1], 2_048)
     count = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
     inner = np.interp(np.arange(0.0, count[-1]), count, grid)
-    below = levels[0] - 0.2 * widths[0] * np.arange(6, 0, -1)
-    above = levels[-1] + 0.2 * widths[-1] * np.arange(1, 7)
+    below = levels[0] - 0.25 * widths[0] * np.arange(5, 0, -1)
+    above = levels[-1] + 0.25 * widths[-1] * np.arange(1, 6)
     return np.concatenate([below, inner, above])
-
-
-def slopes(u: FloatArray, *, cubic: BoolArray) -> npt.NDArray[np.float64]:
-    """Weights of the phase in a least-squares slope over the window -1 to 1.
-
-    Parameters
-    ----------
-    u : FloatArray
-        Position in the window [1].
-    cubic : BoolArray
-        Where a cubic is fitted, not a straight line.
-
-    Returns
-    -------
-    FloatArray
-        Weights [1] with unit response to a unit slope, 0 outside the window.
-    """
-    weights = np.where(cubic, 9.375 * u - 13.125 * u**3, 1.5 * u)
-    return np.where(np.abs(u) <= 1.0, weights, 0.0)

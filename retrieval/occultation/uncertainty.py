@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from processors.arrays import BoolArray, FloatArray
+from processors.arrays import BoolArray, FloatArray, IntArray
 from retrieval.occultation import _kernels, dry_atmosphere, signal_bending
 from retrieval.occultation.ionosphere import IonosphereCorrection
 from retrieval.occultation.signal_bending import SignalBending
@@ -46,7 +45,7 @@ class UncertaintyParameters:
 
     largest_overestimate: float = 2.0
     excess_length: float = 2_700.0
-    structure_factor: float = 0.78
+    structure_factor: float = 0.83
     structure_window: float = 1_000.0
     structure_widths: float = 8.0
     systematic_floor: float = 1e-5
@@ -82,12 +81,16 @@ class BendingCovariance(NamedTuple):
     ----------
     random, systematic : FloatArray
         Covariances [1], in rad2, shape (m, m); zero in rows that were not observed.
+    between : FloatArray
+        Random variance at each level of structure finer than the levels [1], in rad2, shape (m,): it makes a value at a
+        point uncertain, but averages out between levels and reaches nothing derived.
     excess : float
         Standard deviation high up beyond the noise of the phases [rad].
     """
 
     random: FloatArray
     systematic: FloatArray
+    between: FloatArray
     excess: float
 
 
@@ -117,9 +120,30 @@ class ProfileUncertainty(NamedTuple):
     dry_temperature_length: FloatArray
 
 
+class NoiseResponse(NamedTuple):
+    """Response of levels to independent pieces of phase noise of unit variance.
+
+    Attributes
+    ----------
+    matrix : FloatArray
+        Response [rad], shape (m, k).
+    support : IntArray
+        First and one past the last piece each level responds to [1], shape (m, 2).
+    """
+
+    matrix: FloatArray
+    support: IntArray
+
+
 def averaging_kernel(
-    signal: SignalBending, *, levels: FloatArray, nodes: FloatArray, parameters: UncertaintyParameters
-) -> sparse.csr_array:
+    signal: SignalBending,
+    *,
+    levels: FloatArray,
+    nodes: FloatArray,
+    parameters: UncertaintyParameters,
+    factor: float = 1.0,
+    onto: NoiseResponse | None = None,
+) -> NoiseResponse:
     """Response of the bending angle of a signal to independent pieces of phase noise.
 
     Parameters
@@ -132,35 +156,32 @@ def averaging_kernel(
         Impact parameters of the pieces of noise [m], shape (k,).
     parameters : UncertaintyParameters
         Smallest amplitude.
+    factor : float
+        Factor on the noise [1].
+    onto : NoiseResponse, optional
+        Response that this one is added to, in place.
 
     Returns
     -------
-    scipy.sparse.csr_array
-        Operator [1], shape (m, k), in rad for noise of unit variance.
+    NoiseResponse
+        Operator.
     """
-    width_of_node = np.gradient(nodes)
-    known = np.isfinite(signal.amplitude)
-    amplitude = np.where(known, np.clip(np.nan_to_num(signal.amplitude), parameters.smallest_amplitude, 1.0), 1.0)
-    parts = []
+    response = onto or _no_response(levels.size, nodes.size)
+    size = factor * np.sqrt(signal.noise_density * np.gradient(nodes))
+    amplitude = np.clip(np.nan_to_num(signal.amplitude, nan=1.0), parameters.smallest_amplitude, 1.0)
     for cubic, widths, weight in (
         (signal.cubic, signal.wave_width, signal.wave_weight / amplitude),
         (np.ones_like(signal.cubic), signal.geometric_width, 1.0 - signal.wave_weight),
     ):
-        rows = np.flatnonzero((weight > 0.0) & np.isfinite(widths))
-        first = np.searchsorted(nodes, levels[rows] - widths[rows])
-        last = np.searchsorted(nodes, levels[rows] + widths[rows])
-        count = last - first
-        row = np.repeat(rows, count)
-        column = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
-        u = (nodes[column] - levels[row]) / widths[row]
-        value = (
-            weight[row]
-            * signal_bending.slopes(u, cubic=cubic[row])
-            / widths[row] ** 2
-            * np.sqrt(signal.noise_density * width_of_node[column])
+        _kernels.add_slope_rows(
+            response.matrix, response.support, levels, np.nan_to_num(widths), weight, cubic, nodes, size
         )
-        parts.append(sparse.csr_array((value, (row, column)), shape=(levels.size, nodes.size)))
-    return sparse.csr_array(parts[0] + parts[1])
+    return response
+
+
+def _no_response(levels: int, nodes: int) -> NoiseResponse:
+    """Nothing yet: every support is empty."""
+    return NoiseResponse(np.zeros((levels, nodes)), np.tile(np.array([nodes, 0]), (levels, 1)))
 
 
 def bending_covariance(
@@ -203,14 +224,13 @@ def bending_covariance(
     """
     widths = np.fmin(first.geometric_width, np.where(first.wave_weight > 0.0, first.wave_width, np.inf))
     nodes = signal_bending.kernel_nodes(levels, widths)
-    one = averaging_kernel(first, levels=levels, nodes=nodes, parameters=parameters)
-    two = averaging_kernel(second, levels=levels, nodes=nodes, parameters=parameters)
-    matched = averaging_kernel(
-        first._replace(wave_width=second.wave_width), levels=levels, nodes=nodes, parameters=parameters
+    one, two = (
+        averaging_kernel(signal, levels=levels, nodes=nodes, parameters=parameters) for signal in (first, second)
     )
-    smoother = correction.gain * correction.smoother
-    both = sparse.hstack([one + smoother @ matched, -(smoother @ two)]).tocsr()
-    thermal = (both @ both.T).toarray()
+    own = np.einsum("ij,ij->i", one.matrix, one.matrix)
+    thermal = _thermal(
+        one, two, first, second=second, correction=correction, levels=levels, nodes=nodes, rule=parameters
+    )
     present = np.isfinite(correction.bending_angle)
     height = levels - radius
     high = present & (height >= noise_layer[0]) & (height <= noise_layer[1])
@@ -223,39 +243,85 @@ def bending_covariance(
     distance = np.abs(levels[:, None] - levels)
     slower = sinking_rate[-1] / sinking_rate
     moved = _correlated(excess * slower, distance, parameters.excess_length)
-    # What a kernel misses is finer than what it passes and a kernel twice as wide does not: it is given that shape.
-    wider = first._replace(wave_width=2.0 * first.wave_width, geometric_width=2.0 * first.geometric_width)
-    missed = one - averaging_kernel(wider, levels=levels, nodes=nodes, parameters=parameters)
-    unresolved = sparse.diags_array(_structure(first, levels=levels, noise=one, parameters=parameters)) @ missed
-    random = thermal + moved + (unresolved @ unresolved.T).toarray()
+    random = thermal + moved
+    between = _add_structure(random, one, first, own=own, levels=levels, nodes=nodes, rule=parameters)
     floor = parameters.systematic_floor * np.nan_to_num(correction.bending_angle)
     systematic = _correlated(
         np.hypot(np.nan_to_num(correction.systematic), floor), distance, parameters.systematic_length
     )
     mask = np.outer(present, present)
-    return BendingCovariance(np.where(mask, random, 0.0), np.where(mask, systematic, 0.0), excess)
+    return BendingCovariance(
+        np.where(mask, random, 0.0), np.where(mask, systematic, 0.0), np.where(present, between, 0.0), excess
+    )
+
+
+def _thermal(
+    one: NoiseResponse,
+    two: NoiseResponse,
+    first: SignalBending,
+    *,
+    second: SignalBending,
+    correction: IonosphereCorrection,
+    levels: FloatArray,
+    nodes: FloatArray,
+    rule: UncertaintyParameters,
+) -> FloatArray:
+    """Covariance by the phase noise of both signals [rad2]: of the first directly and through the difference."""
+    matched = averaging_kernel(
+        first._replace(wave_width=second.wave_width), levels=levels, nodes=nodes, parameters=rule
+    )
+    smoother = correction.smoother
+    covariance = np.zeros((levels.size, levels.size))
+    for start, part, gain in (
+        (NoiseResponse(one.matrix.copy(), one.support.copy()), matched, correction.gain),
+        (_no_response(levels.size, nodes.size), two, -correction.gain),
+    ):
+        _kernels.add_product(start.matrix, start.support, smoother.indptr, smoother.indices, smoother.data, *part, gain)
+        _kernels.add_gram(covariance, *start)
+    return covariance
+
+
+def _add_structure(
+    covariance: FloatArray,
+    one: NoiseResponse,
+    first: SignalBending,
+    *,
+    own: FloatArray,
+    levels: FloatArray,
+    nodes: FloatArray,
+    rule: UncertaintyParameters,
+) -> FloatArray:
+    """Add what the kernel misses: finer than what it passes, it is given the shape of what one half as wide adds.
+
+    The share that is finer than the levels is returned instead [rad2]: their spacing over the half width, to 3/2.
+    """
+    finer = first._replace(wave_width=0.5 * first.wave_width, geometric_width=0.5 * first.geometric_width)
+    one.matrix[:] *= -1.0
+    averaging_kernel(finer, levels=levels, nodes=nodes, parameters=rule, onto=one)
+    norm = np.sqrt(np.einsum("ij,ij->i", one.matrix, one.matrix))
+    missed = _structure(first, levels=levels, own=own, parameters=rule)
+    finest = np.clip(np.gradient(levels) / np.nan_to_num(first.wave_width, nan=np.inf), 0.0, 1.0) ** 1.5
+    one.matrix[:] *= (np.sqrt(1.0 - finest) * missed / np.where(norm > 0.0, norm, np.inf))[:, None]
+    _kernels.add_gram(covariance, *one)
+    return np.asarray(finest * missed**2)
 
 
 def _structure(
-    signal: SignalBending, *, levels: FloatArray, noise: sparse.csr_array, parameters: UncertaintyParameters
+    signal: SignalBending, *, levels: FloatArray, own: FloatArray, parameters: UncertaintyParameters
 ) -> FloatArray:
-    """Structure finer than the kernel relative to the noise that passes it and not one twice as wide [1].
+    """Standard deviation of the structure finer than the kernel [rad].
 
     Told from what twice the width loses. Of that difference 7/8 of the variance of the noise is noise: a slope over
     twice the width has an eighth of it, by least squares in common with the narrower one.
     """
     difference = (signal.coarser - signal.bending_angle) ** 2
     usable = np.isfinite(difference) & (signal.wave_weight > 0.0)
-    variance = np.zeros_like(levels)
     if not usable.any():
-        return variance
-    own = np.asarray(noise.multiply(noise).sum(axis=1)).ravel()
+        return np.zeros_like(levels)
     widths = np.where(usable, np.nan_to_num(signal.wave_width), 0.0)
     reach = np.maximum(parameters.structure_window, parameters.structure_widths * widths)
     mean = _running_mean(np.where(usable, difference - 0.875 * own, 0.0), usable, levels, reach)
-    return np.asarray(
-        parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0) / np.where(own > 0.0, 0.875 * own, np.inf))
-    )
+    return np.asarray(parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0)))
 
 
 def _running_mean(values: FloatArray, usable: BoolArray, levels: FloatArray, half_width: FloatArray) -> FloatArray:
@@ -266,12 +332,11 @@ def _running_mean(values: FloatArray, usable: BoolArray, levels: FloatArray, hal
     return np.asarray((total[high] - total[low]) / np.maximum(count[high] - count[low], 1.0))
 
 
-def _correlated(deviation: FloatArray, distance: FloatArray, length: FloatArray | float) -> FloatArray:
-    """Covariance with exponential correlation; of two lengths the geometric mean."""
+def _correlated(deviation: FloatArray, distance: FloatArray, length: float) -> FloatArray:
+    """Covariance with exponential correlation."""
     if not deviation.any():
         return np.zeros_like(distance)
-    scale = np.sqrt(np.outer(length, length)) if np.ndim(length) else length
-    return np.asarray(np.outer(deviation, deviation) * np.exp(-distance / scale))
+    return np.asarray(np.outer(deviation, deviation) * np.exp(-distance / length))
 
 
 def correlated(deviation: FloatArray, *, at: FloatArray, length: float) -> FloatArray:
@@ -312,7 +377,7 @@ def correlation_length(covariance: FloatArray, *, at: FloatArray, parameters: Un
         Mean of the distances upward and downward [m]; NaN where the variance is zero or the correlation never falls.
     """
     return _kernels.fall_length(
-        np.ascontiguousarray(covariance, dtype=np.float64), np.ascontiguousarray(at), parameters.correlation_threshold
+        np.ascontiguousarray(covariance), np.ascontiguousarray(at), parameters.correlation_threshold
     )
 
 
@@ -359,16 +424,17 @@ def propagate(
     scale = np.float32(1e10)
     halves = [to_refractivity @ (scale * part).astype(np.float32) for part in (random, systematic)]
     variances = [np.einsum("ij,ij->i", half, to_refractivity).astype(np.float64) / scale for half in halves]
-    whole = ((halves[0] + halves[1]) @ to_refractivity.T).astype(np.float64) / float(scale)
+    whole = (halves[0] + halves[1]) @ to_refractivity.T / scale
     pressure = dry_atmosphere.pressure_covariances(
         whole, altitude=altitude, latitude=latitude, top_temperature=float(dry_temperature[-1])
     )
-    relative = refractivity[:, None] * refractivity
+    by_pressure, by_refractivity = (1.0 / part.astype(np.float32) for part in (dry_pressure, refractivity))
+    crossed = pressure.with_refractivity * by_pressure[:, None] * by_refractivity
     of_temperature = (
-        pressure.own / np.outer(dry_pressure, dry_pressure)
-        - pressure.with_refractivity / np.outer(dry_pressure, refractivity)
-        - pressure.with_refractivity.T / np.outer(refractivity, dry_pressure)
-        + whole / relative
+        pressure.own * by_pressure[:, None] * by_pressure
+        - crossed
+        - crossed.T
+        + whole * by_refractivity[:, None] * by_refractivity
     )
     deviation = np.sqrt(np.maximum(np.diag(of_temperature), 0.0)) * np.abs(dry_temperature)
     random_part, systematic_part = (np.sqrt(np.maximum(variance, 0.0)) for variance in variances)
