@@ -81,6 +81,8 @@ class Outcome(NamedTuple):
         Why the profile ends where it does.
     steps : dict or None
         Time of each step [s], where the retrieval tells it.
+    outside : dict or None
+        By format and its field, how many values the format could not hold and are missing in its file [1].
     """
 
     status: str
@@ -95,6 +97,7 @@ class Outcome(NamedTuple):
     lowest_altitude: float | None = None
     truncation_reason: str | None = None
     steps: dict[str, float] | None = None
+    outside: dict[str, dict[str, int]] | None = None
 
 
 Outcomes = Generator[tuple[int, Outcome], None, None]
@@ -261,6 +264,7 @@ class _Ledger:
             "truncation_reason": outcome.truncation_reason,
             "outputs": list(outputs.values()),
             "steps": outcome.steps,
+            "outside": outcome.outside if outputs and outcome.outside else {},
         }
 
 
@@ -314,16 +318,21 @@ def _retrieved(path: str, index: int, order: Order) -> Outcome:
 def _written(made: Any, sha256: str, index: int, order: Order) -> Outcome:
     """Stage a profile in every format asked for."""
     _staged(order, index, SUFFIXES["netcdf"]).write_bytes(made.netcdf)
-    staged, lacking = [SUFFIXES["netcdf"]], []
-    encoders = {SUFFIXES[name]: import_module(f"products.{name}").encode for name in order.formats}
+    staged, lacking, outside = [SUFFIXES["netcdf"]], [], {}
+    encoders = {name: import_module(f"products.{name}").encoded for name in order.formats}
     if order.plots:
-        encoders[PLOT_SUFFIX] = import_module("products.profile_plot").plot
-    for suffix, encode in encoders.items():
+        encoders["plot"] = _plotted
+    for name, encoded in encoders.items():
+        suffix = SUFFIXES.get(name, PLOT_SUFFIX)
         try:
-            _staged(order, index, suffix).write_bytes(encode(made.dataset))
-            staged.append(suffix)
+            content, lost = encoded(made.dataset)
+            _staged(order, index, suffix).write_bytes(content)
         except Exception as error:  # noqa: BLE001  the profile stands, whatever one encoder cannot hold
             lacking.append(f"no {suffix} written: {type(error).__name__}: {error}")
+            continue
+        staged.append(suffix)
+        if lost:
+            outside[name] = dict(lost)
     lowest = float(made.dataset["lowest_altitude"])
     return Outcome(
         status="flagged" if made.quality_flags or lacking else "ok",
@@ -337,7 +346,13 @@ def _written(made: Any, sha256: str, index: int, order: Order) -> Outcome:
         lowest_altitude=round(lowest, 1) if math.isfinite(lowest) else None,
         truncation_reason=_meaning(made.dataset["truncation_reason"]),
         steps=getattr(made, "steps", None),
+        outside=outside,
     )
+
+
+def _plotted(dataset: Any) -> tuple[bytes, dict[str, int]]:
+    """Picture of a profile, in the form of an encoder: there is nothing it cannot hold."""
+    return import_module("products.profile_plot").plot(dataset), {}
 
 
 def _file_name(occultation_id: str) -> str:

@@ -5,14 +5,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import eccodes
 import numpy as np
 
+from infra import eccodes_library
 from processors import constants, timescales
 from processors.arrays import FloatArray
 from processors.geodesy import gravity
 from processors.quality import BadInputError
 from processors.simulation import climates
+
+eccodes = eccodes_library.load()
 
 FEWEST_LEVELS = 12
 LEAST_STEP = 1.0

@@ -121,9 +121,19 @@ def _attributes(profile: xr.Dataset) -> dict[str, Any]:
         "processing_center_version": str(attributes["processing_software"]),
         "processing_center_path": f"{attributes['id']}.nc",
         "data_use_license": str(attributes["license"]),
-        "optimization_references": "Sokolovskiy and Hunt 1996",
-        "ionospheric_references": "Vorob'ev and Krasil'nikova 1994",
+        **_methods(profile),
         "references": str(attributes["references"]),
+    }
+
+
+def _methods(profile: xr.Dataset) -> dict[str, str]:
+    """What was published of the methods, or which other centre used its own."""
+    centre = exchange.given_by(profile)
+    # only another centre's merge has no stated weight
+    theirs = centre is not None and bool(profile["observation_weight"].isnull().any())
+    return {
+        "optimization_references": f"as given by {centre}" if theirs else "Sokolovskiy and Hunt 1996",
+        "ionospheric_references": f"as given by {centre}" if centre else "Vorob'ev and Krasil'nikova 1994",
     }
 
 

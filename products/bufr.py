@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from processors.arrays import FloatArray, IntArray
+from processors.arrays import BoolArray, FloatArray, IntArray
 from products import occultation_exchange as exchange
 
 TABLE = "bufr_310026.yaml"
@@ -201,7 +201,7 @@ def _bending(profile: xr.Dataset, bits: frozenset[int], bulletin: Bulletin) -> _
     if not np.isfinite(angles[:, :2]).any():
         angles, frequencies = angles[:, 2:], frequencies[2:]
     wanted = np.isfinite(angles).any(axis=1) & (impact <= _highest_impact(profile, bulletin))
-    chosen = levels(impact, wanted=wanted, most=bulletin.most_levels)
+    chosen = levels(wanted, most=bulletin.most_levels)
     impact, angles = impact[chosen], angles[chosen]
     sigma = np.full(angles.shape, np.nan)
     sigma[:, -1] = profile["bending_angle_uncertainty"].to_numpy()[chosen]
@@ -225,7 +225,7 @@ def _refractivity(profile: xr.Dataset, bits: frozenset[int], bulletin: Bulletin)
     observed = rays[np.isfinite(profile["bending_angle"].to_numpy())]
     # half a metre forgives rounding of the same ray
     top = min(observed.max(initial=-np.inf) + 0.5, _highest_impact(profile, bulletin))
-    chosen = levels(profile["altitude"].to_numpy(), wanted=impact <= top, most=bulletin.most_levels)
+    chosen = levels(impact <= top, most=bulletin.most_levels)
     values = {
         "altitude": profile["altitude"].to_numpy()[chosen],
         "refractivity": profile["refractivity"].to_numpy()[chosen],
@@ -245,21 +245,19 @@ def _meteorology(profile: xr.Dataset, bits: frozenset[int], bulletin: Bulletin) 
     names = (*METEOROLOGY, *(f"{name}_uncertainty" for name in METEOROLOGY))
     fields = {name: profile[name].to_numpy() if name in profile else np.full(height.shape, np.nan) for name in names}
     wanted = np.isfinite(np.stack([fields[name] for name in METEOROLOGY])).any(axis=0)
-    chosen = levels(height, wanted=wanted & (height <= bulletin.highest), most=bulletin.most_levels)
+    chosen = levels(wanted & (height <= bulletin.highest), most=bulletin.most_levels)
     values = {name: field[chosen] for name, field in fields.items()}
     values["geopotential_height"] = height[chosen]
     values["meteorology_confidence"] = np.full(len(chosen), exchange.confidence(bits))
     return _Content(values, {"meteorology": len(chosen)})
 
 
-def levels(height: FloatArray, *, wanted: np.ndarray[Any, np.dtype[np.bool_]], most: int) -> IntArray:
-    """Choose levels close to evenly spaced between the lowest and the highest wanted one.
+def levels(wanted: BoolArray, *, most: int) -> IntArray:
+    """Choose levels as evenly counted as they can be, so that they stay closest where the product's are.
 
     Parameters
     ----------
-    height : FloatArray
-        Impact parameters or heights, increasing [m].
-    wanted : ndarray of bool
+    wanted : BoolArray
         Levels that may be chosen.
     most : int
         Number of levels at most [1].
@@ -267,15 +265,12 @@ def levels(height: FloatArray, *, wanted: np.ndarray[Any, np.dtype[np.bool_]], m
     Returns
     -------
     IntArray
-        Increasing indices of the levels [1], all of the wanted ones where they are few enough.
+        Increasing indices of the levels [1], the lowest and the highest among them, all where they are few enough.
     """
     candidates = np.flatnonzero(wanted)
     if candidates.size <= most:
         return candidates
-    places = height[candidates]
-    targets = np.linspace(places[0], places[-1], most)
-    nearest = np.searchsorted((places[:-1] + places[1:]) / 2.0, targets)
-    return candidates[np.unique(nearest)]
+    return candidates[np.rint(np.linspace(0, candidates.size - 1, most)).astype(np.int64)]
 
 
 def _block(elements: Iterable[_Element | _Group], content: _Content, *, shape: tuple[int, ...]) -> _Block:

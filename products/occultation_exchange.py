@@ -228,6 +228,43 @@ def super_refraction_altitude(profile: xr.Dataset) -> float:
     return altitude if np.isfinite(altitude) else NO_SUPER_REFRACTION
 
 
+def merged_confidence(profile: xr.Dataset, bits: frozenset[int]) -> FloatArray:
+    """Confidence in the optimized bending angle of each level.
+
+    Parameters
+    ----------
+    profile : xr.Dataset
+        Product dataset.
+    bits : frozenset[int]
+        Quality bits of the profile [1].
+
+    Returns
+    -------
+    FloatArray
+        Confidence in the profile times the weight of the observation [percent]; missing where another centre merged the
+        observation with its background by a weight it does not state, unless the whole profile deserves none.
+    """
+    whole, weight = confidence(bits), profile["observation_weight"].to_numpy()
+    return np.asarray(whole * weight if whole else np.zeros(weight.shape), dtype=np.float64)
+
+
+def given_by(profile: xr.Dataset) -> str | None:
+    """Who made the bending angle of a profile that did not begin with phases.
+
+    Parameters
+    ----------
+    profile : xr.Dataset
+        Product dataset.
+
+    Returns
+    -------
+    str or None
+        Name of the centre; None where the bending angle is ours.
+    """
+    found = re.fullmatch("bending angle as given by (.+)", str(profile.attrs.get("bending_method", "")))
+    return found and found[1]
+
+
 def refractivity_confidence(profile: xr.Dataset, bits: frozenset[int]) -> FloatArray:
     """Confidence in the refractivity of each level.
 
@@ -241,12 +278,11 @@ def refractivity_confidence(profile: xr.Dataset, bits: frozenset[int]) -> FloatA
     Returns
     -------
     FloatArray
-        Confidence in the profile times the weight of the observation in the optimized bending angle, 0 from the top of
-        the highest super-refracting layer down [percent].
+        `merged_confidence` at each altitude, 0 on the levels whose refractivity the product marks as biased [percent].
     """
-    rays, weight = (profile[name].to_numpy() for name in ("impact_parameter", "observation_weight"))
-    trust = confidence(bits) * at(impact_of_levels(profile), rays, weight)
-    return np.where(profile["altitude"].to_numpy() <= super_refraction_altitude(profile), 0.0, trust)
+    rays = profile["impact_parameter"].to_numpy()
+    trust = at(impact_of_levels(profile), rays, merged_confidence(profile, bits))
+    return np.where(profile["refractivity_flag"].to_numpy() != 0, 0.0, trust)
 
 
 def within(

@@ -1,7 +1,7 @@
 """Encoder for ROPP I/O V1.1 netCDF (ROM SAF): header, bending angles (level 1b), refractivity and dry state (level 2a).
 
 The variables are a table beside this module (`ropp_v1_1.yaml`). What a variable's valid range does not hold is
-undefined in the file and reported.
+undefined in the file and reported; a level whose altitude it does not hold is left out.
 """
 
 import functools
@@ -53,12 +53,23 @@ def encoded(profile: xr.Dataset) -> exchange.Encoded:
     Returns
     -------
     exchange.Encoded
-        The file, and the number of values made undefined by variable.
+        The file, and the number of values made undefined by variable; of `alt_refrac`, of levels left out.
     """
     rows = _table()["variables"]
     ranges = {name: tuple(row["valid_range"]) for name, row in rows.items() if "valid_range" in row}
-    numbers, outside = exchange.within(_numbers(profile), ranges)
-    return exchange.Encoded(_netcdf({**numbers, **_texts(profile)}, attributes=_attributes(profile)), outside)
+    numbers, left_out = _on_held_levels(_numbers(profile))
+    numbers, outside = exchange.within(numbers, ranges)
+    content = _netcdf({**numbers, **_texts(profile)}, attributes=_attributes(profile))
+    return exchange.Encoded(content, outside | left_out)
+
+
+def _on_held_levels(numbers: Mapping[str, FloatArray]) -> tuple[dict[str, FloatArray], dict[str, int]]:
+    """Level 2a on the altitudes within their range: an undefined altitude would leave a value nowhere."""
+    rows, altitude = _table()["variables"], numbers["alt_refrac"]
+    low, high = rows["alt_refrac"]["valid_range"]
+    held = (altitude >= low) & (altitude <= high)
+    kept = {name: value[held] if rows[name]["dims"] == ["dim_lev2a"] else value for name, value in numbers.items()}
+    return kept, {} if held.all() else {"alt_refrac": int((~held).sum())}
 
 
 @functools.cache
@@ -128,7 +139,7 @@ def _level1b(profile: xr.Dataset, bits: frozenset[int]) -> dict[str, Any]:
         **{f"bangle_{kind}qual": np.where(np.isfinite(angle), trust, np.nan) for kind, angle in angles.items()},
         "bangle_opt": profile["bending_angle_optimized"],
         "bangle_sigma": profile["bending_angle_uncertainty"],
-        "bangle_opt_qual": trust * profile["observation_weight"],
+        "bangle_opt_qual": exchange.merged_confidence(profile, bits),
         **dict.fromkeys(("azimuth_tp", "bangle_L1_sigma", "bangle_L2_sigma", "bangle_opt_sigma"), missing),
     }
 

@@ -4,7 +4,7 @@ p(z) = p_top + Int N g / (k1 R_d) dz and T = k1 p / N, hydrostatic, with gravity
 al. 1997).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -106,16 +106,15 @@ def pressure_covariances(
     """
     weight = gravity.at_altitude(latitude, altitude) / (constants.REFRACTIVITY_DRY * constants.GAS_CONSTANT_DRY_AIR)
     half = 0.5 * np.diff(altitude)
-    below, above = ((half * part)[:, None].astype(covariance.dtype) for part in (weight[:-1], weight[1:]))
+    below, above = (np.asarray((half * part)[:, None], dtype=covariance.dtype) for part in (weight[:-1], weight[1:]))
     top = top_temperature / constants.REFRACTIVITY_DRY
 
-    def integrated(values: AnyFloat) -> AnyFloat:
-        steps: AnyFloat = np.empty_like(values)
+    def integrated(values: Any) -> Any:
+        steps = np.empty_like(values)
         steps[-1] = top * values[-1]
         steps[:-1] = below * values[:-1]
         steps[:-1] += above * values[1:]
-        total: AnyFloat = np.cumsum(steps[::-1], axis=0)[::-1]
-        return total
+        return np.cumsum(steps[::-1], axis=0)[::-1]
 
     crossed = integrated(covariance)
     return PressureCovariances(integrated(np.ascontiguousarray(crossed.T)), crossed)

@@ -45,7 +45,7 @@ class UncertaintyParameters:
 
     largest_overestimate: float = 2.0
     excess_length: float = 2_700.0
-    structure_factor: float = 0.83
+    structure_factor: float = 0.81
     structure_window: float = 1_000.0
     structure_widths: float = 8.0
     systematic_floor: float = 1e-5

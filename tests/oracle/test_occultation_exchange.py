@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import eccodes
 import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
+from infra import eccodes_library
 from infra.stages import occultation
 from processors.occultation import ropp as ropp_reader
 from products import aws, bufr, ropp
 
+eccodes = eccodes_library.load()
 pytestmark = pytest.mark.oracle
 
 
@@ -31,6 +32,13 @@ def event(reference: Path) -> xr.Dataset:
     """What the other centre states about the event."""
     with xr.open_dataset(reference, decode_times=False) as opened:
         return opened.load().isel(dim_unlim=0)
+
+
+@pytest.fixture(scope="module")
+def entered(shared_data: Callable[[str], Path]) -> xr.Dataset:
+    """A profile that began with the bending angle of another centre, merged up to 60 km by that centre."""
+    path = next(shared_data("occultation/cosmic1_atmprf").glob("atmPrf_*"))
+    return occultation.profile_from_file(path.read_bytes(), name=path.name).dataset
 
 
 def messages(content: bytes, key: str) -> np.ndarray:
@@ -120,3 +128,28 @@ def test_aws_file_of_the_event_is_found_by_its_identity(product: xr.Dataset) -> 
         # GPS was 15 s ahead of UTC: 2009-01-07T00:42:44 UTC
         assert float(file["refTime"][:]) == pytest.approx(915_324_179, abs=2.0)
         np.testing.assert_array_equal(file["optimizedBendingAngle"][:], product["bending_angle_optimized"])
+
+
+def test_a_bending_angle_of_another_centre_goes_into_all_formats(entered: xr.Dataset) -> None:
+    message = bufr.encoded(entered)
+    assert message.outside == {}
+    assert (messages(message.content, "meanFrequency") == 0.0).all()
+    impact = messages(message.content, "impactParameter")
+    angle, sigma = messages(message.content, "bendingAngle").reshape(-1, 2).T
+    known = entered["impact_parameter"].to_numpy()
+    at = np.abs(known[:, np.newaxis] - impact).argmin(axis=0)
+    assert at.size == 300
+    np.testing.assert_allclose(impact, known[at], rtol=0.0, atol=0.0501)
+    np.testing.assert_allclose(angle, entered["bending_angle"].to_numpy()[at], rtol=0.0, atol=0.5001e-8)
+    np.testing.assert_allclose(sigma, entered["bending_angle_uncertainty"].to_numpy()[at], rtol=0.0, atol=0.5001e-8)
+    with netCDF4.Dataset("profile.nc", memory=aws.encode(entered)) as file:
+        assert np.ma.getmaskarray(file["rawBendingAngle"][:]).all()
+        assert file.ionospheric_references == file.optimization_references == "as given by UCAR/CDAAC"
+        np.testing.assert_array_equal(file["refractivity"][:], entered["refractivity"])
+    with xr.open_dataset(ropp.encode(entered), decode_times=False) as opened:
+        ours = opened.load().isel(dim_unlim=0)
+    assert ours["leo_id"].item() == b"C002"
+    for name, field in (("bangle", "bending_angle"), ("bangle_opt", "bending_angle_optimized")):
+        expected = entered[field].to_numpy()
+        np.testing.assert_array_equal(np.where(ours[name] < -1e6, np.nan, ours[name]), expected)
+    assert (ours["bangle_L1"] < -1e6).all()

@@ -20,6 +20,7 @@ from infra.stages import occultation as stage
 from processors.occultation import excess_phase
 from processors.orbit import sp3
 from processors.simulation import occultation as simulation
+from products import ropp
 
 COMMAND = Path(sys.executable).with_name("terralimb")
 START = 1.45e9
@@ -244,6 +245,19 @@ def test_a_failing_encoder_costs_its_format_and_not_the_profile(
     assert Path(row["output"]).exists()
     # A picture of an earlier run does not pass for one of this.
     assert list((tmp_path / "out").glob("*.png")) == []
+
+
+def test_what_a_format_cannot_hold_is_told_by_format_and_field(tmp_path: Path, events: list[Path]) -> None:
+    second, copy = retouched(events[0], tmp_path / "second.nc"), tmp_path / "copy.nc"
+    copy.write_bytes(events[0].read_bytes())
+    (kept, same, other), failed, _ = batch([events[0], copy, second], tmp_path / "out", formats=["bufr", "aws", "ropp"])
+    expected = ropp.encoded(stage.profile_from_file(events[0].read_bytes(), name="x").dataset).outside
+    # dry temperature above the stratopause follows the background's out of ROPP's range
+    assert expected["dry_temp"] > 0
+    assert kept["outside"] == same["outside"] == {"ropp": expected}
+    assert other["outside"] == {}
+    assert [Path(name).suffixes[-1] for name in kept["outputs"]] == [".nc", ".bufr", ".nc", ".nc"]
+    assert (kept["status"], failed) == ("ok", False)
 
 
 def test_an_identity_out_of_a_file_names_no_other_place(

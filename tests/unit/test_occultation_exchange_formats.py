@@ -4,17 +4,22 @@ import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import eccodes
 import netCDF4
 import numpy as np
 import pytest
 import scipy.io
 import xarray as xr
 
+from infra import eccodes_library
 from products import aws, bufr, occultation_exchange, profile, ropp, schema
 
-LEVELS = 900
+eccodes = eccodes_library.load()
+
 RADIUS, UNDULATION = 6_364_738.7, -30.2
+IMPACT_HEIGHTS = np.concatenate(
+    [np.arange(3_000.0, 10_000.0, 50.0), np.arange(10_000.0, 60_000.0, 100.0), np.arange(60_000.0, 150_001.0, 500.0)]
+)
+LEVELS = IMPACT_HEIGHTS.size
 ENCODERS = {"bufr": bufr.encode, "aws": aws.encode, "ropp": ropp.encode}
 AWS_VARIABLES = {
     "refTime": ("f8", (), "GPS seconds"),
@@ -71,6 +76,12 @@ QUALITY_BITS = {
     "data_gaps": {4},
     "refractivity_implausible": {1, 6},
     "signal_strength_missing": {4},
+    "geometric_optics_only": {5},
+    "frame_converted": set(),
+    "time_tags_repaired": set(),
+    "cycle_slips_repaired": {4},
+    "signals_swapped": {4},
+    "units_converted": set(),
 }
 
 
@@ -87,7 +98,7 @@ def published(values: dict[str, Any]) -> xr.Dataset:
 @pytest.fixture
 def product() -> xr.Dataset:
     """Exponential atmosphere over the date line: the second signal is lost below 10 km, the record ends at 80 km."""
-    impact_height = 3_000.0 + 100.0 * np.arange(LEVELS)
+    impact_height = IMPACT_HEIGHTS
     bending = 0.021 * np.exp(-(impact_height - 3_000.0) / 7_000.0)
     impact = RADIUS + UNDULATION + impact_height
     altitude = impact_height.copy()
@@ -112,6 +123,7 @@ def product() -> xr.Dataset:
             "longitude": longitude,
             "refractivity": refractivity,
             "refractivity_uncertainty": 0.002 + 0.003 * refractivity,
+            "refractivity_flag": np.zeros(LEVELS),
             "dry_pressure": 100_000.0 * np.exp(-altitude / 7_500.0),
             "dry_temperature": 256.0 + 0.0 * altitude,
             "dry_temperature_uncertainty": 0.5 + 0.0 * altitude,
@@ -124,6 +136,7 @@ def product() -> xr.Dataset:
             "azimuth": 32.4907,
             "setting": 1,
             "quality_flag": 0,
+            "super_refraction_altitude": np.nan,
         }
     )
     dataset.attrs = {
@@ -320,17 +333,20 @@ def test_bufr_holds_the_variational_retrieval_where_it_ran(product: xr.Dataset) 
     assert Message(bufr.encode(product)).all("extendedDelayedDescriptorReplicationFactor")[2] == 0
 
 
-def test_bufr_levels_are_levels_of_the_product_evenly_spread(product: xr.Dataset) -> None:
+def test_bufr_levels_are_levels_of_the_product_and_closest_where_the_products_are(product: xr.Dataset) -> None:
     message = Message(bufr.encode(product))
     at = chosen(product, message)
     impact = product["impact_parameter"].to_numpy()
     height = impact[at] - RADIUS - UNDULATION
     assert at.size == 300
     assert at[0] == 0
-    assert 59_900.0 < height[-1] <= 60_000.0
-    assert np.diff(height).min() >= 100.0 - 1e-6
-    assert np.diff(height).max() <= 300.0
-    assert np.abs(height - np.linspace(height[0], height[-1], at.size)).max() <= 100.0
+    assert height[-1] == pytest.approx(60_000.0, abs=1e-6)
+    steps = np.diff(at)
+    assert set(steps) == {2, 3}
+    # no long run of wide steps: counted evenly
+    assert np.abs(at - np.linspace(0, at[-1], at.size)).max() <= 0.5
+    assert np.diff(height[height <= 10_000.0]).max() <= 150.0 + 1e-6
+    assert np.diff(height[height > 10_000.0]).min() >= 200.0 - 1e-6
     few = Message(bufr.encode(product.isel(impact=slice(250), height=slice(250))))
     np.testing.assert_array_equal(chosen(product, few), np.arange(250))
 
@@ -459,25 +475,61 @@ def test_confidence_follows_the_flags(product: xr.Dataset, names: list[str], per
         assert float(file["overall_qual"][0]) == percent
 
 
-def test_a_duct_takes_the_confidence_from_all_that_lies_under_it(product: xr.Dataset) -> None:
-    ducted = raised(product, ["super_refraction"])
-    ducted["refractivity"][20:] = ducted["refractivity"][20:] - 20.0 * np.exp(-((np.arange(LEVELS - 20) / 20.0) ** 2))
-    top = float(ducted["altitude"][20])
-    with opened(aws.encode(ducted)) as file:
+def test_a_duct_has_its_altitude_and_takes_the_confidence_from_all_the_product_marks_under_it(
+    product: xr.Dataset,
+) -> None:
+    top, duct = float(product["altitude"][20]), raised(product, ["super_refraction"]).copy(deep=True)
+    marked = np.arange(LEVELS) < 20
+    duct["super_refraction_altitude"][...] = top
+    duct["refractivity_flag"][marked] = 1
+    with opened(aws.encode(duct)) as file:
         assert float(file["superRefractionAltitude"][:]) == top
     with opened(aws.encode(product)) as file:
         assert float(file["superRefractionAltitude"][:]) == -1000.0
-    with opened(ropp.encode(ducted)) as file:
-        trusted = np.asarray(file["refrac_qual"][0]) > 0.0
-    # above 70 km the observation has no weight either
-    np.testing.assert_array_equal(trusted[:600], np.arange(600) > 20)
+    for content, doubtful in ((duct, marked), (product, np.zeros(LEVELS, dtype=bool))):
+        with opened(ropp.encode(content)) as file:
+            trusted = np.asarray(file["refrac_qual"][0]) > 0.0
+        # above 80 km the observation has no weight either
+        np.testing.assert_array_equal(trusted[:600], ~doubtful[:600])
+    assert Message(bufr.encode(duct)).all("percentConfidence")[1 + 300] == 0.0
+
+
+def entered(product: xr.Dataset) -> xr.Dataset:
+    """The product as it is where the chain began with a bending angle another centre had merged up to 60 km."""
+    lost = {name: product[name] * np.nan for name in ("bending_angle_l1", "bending_angle_l2")}
+    weight = product["observation_weight"].copy(data=np.where(IMPACT_HEIGHTS > 60_000.0, 0.0, np.nan))
+    made = product.assign(lost | {"observation_weight": weight})
+    return made.assign_attrs(bending_method="bending angle as given by Another Centre")
 
 
 def test_a_profile_that_entered_at_the_bending_angle_has_one_row_a_level(product: xr.Dataset) -> None:
-    lost = {name: product[name] * np.nan for name in ("bending_angle_l1", "bending_angle_l2")}
-    found = bending(Message(bufr.encode(product.assign(lost))))
+    found = bending(Message(bufr.encode(entered(product))))
     assert found.angle.shape == (300, 1)
     assert (found.frequency == 0.0).all()
+
+
+def test_the_weight_another_centre_does_not_state_leaves_the_confidence_open_unless_there_is_none(
+    product: xr.Dataset,
+) -> None:
+    doubtful = raised(entered(product), ["high_noise"])
+    stated = product["altitude"].to_numpy() > 60_000.0
+    for content, below in ((entered(product), np.nan), (doubtful, 0.0)):
+        trust = np.where(stated, 0.0, below)
+        with opened(ropp.encode(content)) as file:
+            for name in ("bangle_opt_qual", "refrac_qual"):
+                np.testing.assert_array_equal(np.ma.filled(np.ma.masked_less(file[name][0], -1.0), np.nan), trust)
+        sent = Message(bufr.encode(content)).all("percentConfidence")[1 + 300 :]
+        np.testing.assert_array_equal(sent[:300], np.full(300, below))
+
+
+def test_aws_names_the_centre_whose_methods_made_a_bending_angle(product: xr.Dataset) -> None:
+    merged_by_us = entered(product).assign(observation_weight=product["observation_weight"])
+    names = ("optimization_references", "ionospheric_references")
+    told = {}
+    for kind, content in (("ours", product), ("theirs", entered(product)), ("half", merged_by_us)):
+        with opened(aws.encode(content)) as file:
+            told[kind] = [file.getncattr(name) == "as given by Another Centre" for name in names]
+    assert told == {"ours": [False, False], "theirs": [True, True], "half": [False, True]}
 
 
 def test_more_levels_than_the_count_can_say_are_refused(product: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -604,12 +656,22 @@ def test_what_lies_outside_a_valid_range_of_ropp_is_undefined_and_reported(produ
     product["dry_temperature"][800:] = 120.0
     product["bending_angle"][0] = 0.11
     spoilt = ropp.encoded(product)
-    assert spoilt.outside == {"dry_temp": 100, "bangle": 1}
+    assert spoilt.outside == {"dry_temp": LEVELS - 800, "bangle": 1}
     with opened(spoilt.content) as file:
         file.set_auto_mask(False)
         assert file["bangle"][0, 0] == -99_999_000.0
         assert (file["dry_temp"][0, 800:] == -99_999_000.0).all()
         assert (file["dry_temp"][0, :800] == 256.0).all()
+
+
+def test_a_level_higher_than_ropp_goes_is_left_out_whole_and_reported(product: xr.Dataset) -> None:
+    product["altitude"][-2:] = [150_000.0, 150_000.1]
+    spoilt = ropp.encoded(product)
+    assert spoilt.outside == {"alt_refrac": 1}
+    with opened(spoilt.content) as file:
+        assert len(file.dimensions["dim_lev1b"]) == LEVELS
+        np.testing.assert_array_equal(file["refrac"][0], product["refractivity"][:-1])
+        assert file["alt_refrac"][0, -1] == 150_000.0
 
 
 def test_places_between_levels_cross_the_date_line_the_short_way_and_end_with_the_levels() -> None:
@@ -628,11 +690,6 @@ def test_a_profile_without_observation_or_place_is_a_message_without_levels(prod
     with opened(ropp.encode(empty)) as file:
         file.set_auto_mask(False)
         assert (file["lat_tp"][:] == np.float32(-99_999_000.0)).all()
-
-
-def test_a_duct_whose_layer_is_not_seen_has_no_altitude(product: xr.Dataset) -> None:
-    with opened(aws.encode(raised(product, ["super_refraction"]))) as file:
-        assert np.ma.is_masked(file["superRefractionAltitude"][...])
 
 
 def test_software_without_a_version_has_no_number(product: xr.Dataset) -> None:

@@ -1,14 +1,15 @@
 """Reading radiosonde messages: every level arrives in SI, bad ascents are told, bad files are refused."""
 
-import eccodes
 import numpy as np
 import pytest
 
-from infra import radiosonde
+from infra import eccodes_library, radiosonde
 from processors import constants, timescales
 from processors.geodesy import gravity
 from processors.quality import BadInputError
 from processors.simulation import climates
+
+eccodes = eccodes_library.load()
 
 LEVELS = 30
 GEOPOTENTIAL_HEIGHT = np.round(np.linspace(120.0, 20_000.0, LEVELS))
