@@ -147,7 +147,7 @@ def invert(
     noise, fitted = neutral_profile.noise_and_fit(entry.corrected, model=unscaled, height=height, parameters=parameters)
     covariance = _covariance(entry, noise=noise.deviation if noise.levels else 0.0, rule=parameters.assumed_errors)
     mark("background")
-    merged = _merged_by_the_file(profile, entry, fitted=fitted)
+    merged = _merged_by_the_file(profile, entry, fitted=fitted, covariance=covariance, parameters=parameters)
     if merged is None:
         table = None
         optimized = statistical_optimization.optimize(
@@ -186,7 +186,12 @@ def _covariance(entry: Entry, *, noise: float, rule: uncertainty.AssumedErrors) 
 
 
 def _merged_by_the_file(
-    profile: xr.Dataset, entry: Entry, *, fitted: background.FittedBackground
+    profile: xr.Dataset,
+    entry: Entry,
+    *,
+    fitted: background.FittedBackground,
+    covariance: uncertainty.BendingCovariance,
+    parameters: OccultationParameters,
 ) -> tuple[abel.BendingTable, statistical_optimization.OptimizedBending] | None:
     """The file's own merged bending, continued by the background drawn to it at its top; None where it has none."""
     if "bending_angle_optimized" not in profile:
@@ -202,12 +207,21 @@ def _merged_by_the_file(
         np.concatenate([impact[known], entry.levels[above]]),
         np.concatenate([values[known], drawn * fitted.bending_angle[above]]),
     )
-    nothing = np.zeros((0, entry.levels.size))
+    height = entry.levels - entry.reference.radius
+    merged = height >= parameters.optimization.observed_below
+    prior = statistical_optimization.background_covariance(
+        fitted.bending_angle[merged], impact_parameter=entry.levels[merged], parameters=parameters.optimization
+    )
+    # How the other centre merged is not known: its errors are taken for those of a merge level by level.
+    seen = np.diag(covariance.random)[merged]
+    share = np.where(seen > 0.0, np.diag(prior) / (np.diag(prior) + seen), 0.0)
+    gain = np.zeros((share.size, entry.levels.size))
+    gain[:, merged] = np.diag(share)
     optimized = statistical_optimization.OptimizedBending(
         bending_angle=np.interp(entry.levels, *table),
         weight=np.where(above, 0.0, np.nan),
-        merged=np.zeros(entry.levels.shape, dtype=bool),
-        gain=nothing,
-        prior=np.zeros((0, 0)),
+        merged=merged,
+        gain=gain,
+        prior=prior * np.outer(1.0 - share, 1.0 - share),
     )
     return table, optimized

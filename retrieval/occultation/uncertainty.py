@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from processors import constants
 from processors.arrays import BoolArray, FloatArray, IntArray
 from retrieval.occultation import _kernels, dry_atmosphere, signal_bending
 from retrieval.occultation.ionosphere import IonosphereCorrection
@@ -37,6 +38,8 @@ class UncertaintyParameters:
         Relative systematic standard deviation of the bending angle [1].
     systematic_length : float
         Correlation length of systematic errors [m].
+    top_temperature : float
+        Standard deviation of the temperature at the uppermost level [K].
     correlation_threshold : float
         Correlation at the correlation length [1].
     smallest_amplitude : float
@@ -50,6 +53,7 @@ class UncertaintyParameters:
     structure_widths: float = 8.0
     systematic_floor: float = 1e-5
     systematic_length: float = 10_000.0
+    top_temperature: float = 20.0
     correlation_threshold: float = float(np.exp(-1.0))
     smallest_amplitude: float = 0.2
 
@@ -417,7 +421,7 @@ def propagate(
     Returns
     -------
     ProfileUncertainty
-        C_N = K C K^T; C_p = A C_N A^T; dT/T = dp/p - dN/N.
+        C_N = K C K^T; C_p = A C_N A^T, and the error of the temperature at the top; dT/T = dp/p - dN/N.
     """
     # Single precision: seven digits of a variance are four more than it is worth, in half the time.
     to_refractivity = (1e6 * operator).astype(np.float32)
@@ -428,10 +432,12 @@ def propagate(
     pressure = dry_atmosphere.pressure_covariances(
         whole, altitude=altitude, latitude=latitude, top_temperature=float(dry_temperature[-1])
     )
+    at_top = refractivity[-1] * parameters.top_temperature / constants.REFRACTIVITY_DRY
+    own = pressure.own + np.float32(at_top**2)
     by_pressure, by_refractivity = (1.0 / part.astype(np.float32) for part in (dry_pressure, refractivity))
     crossed = pressure.with_refractivity * by_pressure[:, None] * by_refractivity
     of_temperature = (
-        pressure.own * by_pressure[:, None] * by_pressure
+        own * by_pressure[:, None] * by_pressure
         - crossed
         - crossed.T
         + whole * by_refractivity[:, None] * by_refractivity
@@ -443,7 +449,7 @@ def propagate(
         refractivity_random=random_part,
         refractivity_systematic=systematic_part,
         refractivity_length=correlation_length(whole, at=altitude, parameters=parameters),
-        dry_pressure=np.sqrt(np.maximum(np.diag(pressure.own), 0.0)),
+        dry_pressure=np.sqrt(np.maximum(np.diag(own), 0.0)),
         dry_temperature=deviation,
         dry_temperature_length=correlation_length(of_temperature, at=altitude, parameters=parameters),
     )

@@ -115,7 +115,7 @@ def test_nothing_in_a_gap_is_called_observed(bridged: tuple[float, xr.Dataset]) 
     gap = in_gap(found)
     at = height_of(found)[gap]
     assert at[0] < height < at[-1]
-    assert np.all(np.diff(at) < 101.0)
+    assert np.all(np.diff(at) < (101.0 if height < 35e3 else 201.0))
     for name in ("bending_angle", "bending_angle_l1", "bending_angle_l2", "bending_angle_uncertainty"):
         assert np.isnan(found[name].to_numpy()[gap]).all()
     assert not found["observation_weight"].to_numpy()[gap].any()
@@ -126,7 +126,8 @@ def test_the_gap_is_as_wide_as_the_rays_sank_meanwhile(event: Event, bridged: tu
     height, found = bridged
     margin = PARAMETERS.doppler.edge
     swept = event.impact_height[lost_samples(event, height=height, seconds=1.0 + 2.0 * margin)]
-    assert 100.0 * np.count_nonzero(in_gap(found)) == pytest.approx(np.ptp(swept), abs=250.0)
+    width = float(np.sum(np.gradient(height_of(found))[in_gap(found)]))
+    assert width == pytest.approx(np.ptp(swept), abs=250.0 if height < 35e3 else 500.0)
 
 
 def test_bending_outside_a_gap_is_that_of_the_complete_event(event: Event, bridged: tuple[float, xr.Dataset]) -> None:
@@ -172,7 +173,7 @@ def test_missing_samples_and_missing_values_give_the_same_profile(event: Event) 
     absent = profile_retrieval.retrieve(event.level1b.isel(time=~lost))
     # The orbit across the lost samples is known to a millimetre, as is the phase put there for the transform.
     np.testing.assert_allclose(found["bending_angle"], absent["bending_angle"], rtol=1e-3)
-    np.testing.assert_allclose(found["refractivity"], absent["refractivity"], rtol=1e-4)
+    np.testing.assert_allclose(found["refractivity"], absent["refractivity"], rtol=5e-4)
 
 
 def test_a_gap_of_the_second_signal_alone_leaves_the_corrected_bending(event: Event) -> None:
