@@ -45,6 +45,32 @@ class BendingTable(NamedTuple):
     bending_angle: FloatArray
 
 
+def refined(table: BendingTable, *, spacing: float) -> BendingTable:
+    """A table with exponential values between levels that are far apart.
+
+    Parameters
+    ----------
+    table : BendingTable
+        Bending angle.
+    spacing : float
+        Distance of levels up to which a straight line between them will do [m].
+
+    Returns
+    -------
+    BendingTable
+        The same levels and others between: a straight line through the ends of 500 m is 0.06 % too great in the middle.
+    """
+    x, y = table
+    parts = np.maximum(np.ceil(np.diff(x) / spacing - 1e-6), 1.0).astype(np.int64)
+    if (parts == 1).all() or not (y > 0.0).all():
+        return table
+    start = np.repeat(np.arange(parts.size), parts)
+    share = (np.arange(start.size) - np.searchsorted(start, start)) / parts[start]
+    inner = x[start] + share * (x[start + 1] - x[start])
+    values = y[start] * (y[start + 1] / y[start]) ** share
+    return BendingTable(np.append(inner, x[-1]), np.append(values, y[-1]))
+
+
 def log_index(table: BendingTable, *, levels: FloatArray) -> FloatArray:
     """Inverse Abel transform of a table at other levels than its own.
 

@@ -19,6 +19,8 @@ from retrieval.occultation import (
 )
 from retrieval.occultation.occultation_parameters import OccultationParameters
 
+FINE_SPACING = 101.0
+"""Distance of levels between which the bending angle is taken for a straight line [m]."""
 Mark = Callable[[str], None]
 
 
@@ -187,7 +189,8 @@ def invert(
     mark("optimization")
     scale = abel.tail_scale(bridged.bending_angle, at=levels)
     operator = abel.operator(levels, scale=scale)
-    log_index = operator @ bridged.bending_angle if table is None else abel.log_index(table, levels=levels)
+    whole = table or abel.BendingTable(levels, bridged.bending_angle)
+    log_index = abel.log_index(abel.refined(whole, spacing=FINE_SPACING), levels=levels)
     refractive = abel.refractive_profile(log_index, impact_parameter=levels)
     altitude = refractive.radius - surface_radius
     mark("abel")
