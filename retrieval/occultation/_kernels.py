@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+BLOCKS = 120
+"""Blocks a window is divided into at the most [1]."""
+
 
 @njit(cache=True)
 def abel_weights(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -145,32 +148,45 @@ def local_phase_rate(
     centre = np.full(m, np.nan)
     coherence = np.full(m, np.nan)
     mean = np.full(m, np.nan)
+    block = np.empty(2 * BLOCKS + lag + 2, np.complex128)
+    energy = np.empty(block.size)
     for k in range(m):
-        lo = max(int(np.ceil((levels[k] - h[k] - x0) / dx - 0.5)), 0)
-        hi = min(int(np.floor((levels[k] + h[k] - x0) / dx - 0.5)), n - lag - 1)
-        if hi - lo < 3 or levels[k] < x0 or levels[k] > x0 + n * dx:
+        # Means of s values: in a wide window they stand out of noise that single values drown in.
+        s = max(int(2.0 * h[k] / dx) // BLOCKS, 1)
+        apart = max(lag // s, 1)
+        count = int(2.0 * h[k] / (s * dx))
+        lo = int(np.round((levels[k] - x0) / dx + 0.5 - 0.5 * (count + 1) * s))
+        if count < 4 or lo < 0 or lo + (count + apart) * s > n:
             continue
+        for i in range(count + apart):
+            block[i] = 0.0
+            energy[i] = 0.0
+            for j in range(lo + i * s, lo + (i + 1) * s):
+                block[i] += C[j]
+                energy[i] += power[j]
         P = 0.0 + 0.0j
         far = 0.0 + 0.0j
-        size = far_size = moment = weight = energy = 0.0
-        for j in range(lo, hi + 1):
-            u = (x0 + (j + 0.5) * dx - levels[k]) / h[k]
-            w = (1.0 - u * u) * (1.0 - c[k] * u * u)
-            product = C[j + 1] * np.conj(C[j])
-            P += w * product
-            s = w * np.sqrt((C[j].real ** 2 + C[j].imag ** 2) * (C[j + 1].real ** 2 + C[j + 1].imag ** 2))
-            size += s
-            moment += s * u
+        size = far_size = moment = weight = total = 0.0
+        for i in range(count):
+            u = (x0 + (lo + (i + 1) * s - 0.5) * dx - levels[k]) / h[k]
+            if abs(u) >= 1.0:
+                continue
             parabola = 1.0 - u * u
-            distant = C[j + lag] * np.conj(C[j])
+            w = parabola * (1.0 - c[k] * u * u)
+            product = block[i + 1] * np.conj(block[i])
+            P += w * product
+            strength = w * np.abs(product)
+            size += strength
+            moment += strength * u
+            distant = block[i + apart] * np.conj(block[i])
             far += parabola * distant
             far_size += parabola * np.abs(distant)
             weight += parabola
-            energy += parabola * power[j]
-        mean[k] = energy / weight
+            total += parabola * energy[i] / s
+        mean[k] = total / max(weight, 1e-30)
         if size <= 0.0 or far_size <= 0.0:
             continue
-        rate[k] = np.arctan2(P.imag, P.real)
+        rate[k] = np.arctan2(P.imag, P.real) / s
         centre[k] = levels[k] + h[k] * moment / size
         coherence[k] = np.abs(far) / far_size
     return rate, centre, coherence, mean

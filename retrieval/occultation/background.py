@@ -19,6 +19,8 @@ from retrieval.occultation import abel
 SPECIES = slice(1, 9)
 TEMPERATURE = 10
 FIT_ITERATIONS = 6
+FARTHEST = 3.0
+"""Standard deviations beyond which no observation draws the background [1]."""
 LOWEST_TOP = 40_000.0
 GPS_EPOCH = np.datetime64("1980-01-06", "ns")
 
@@ -242,7 +244,7 @@ def fit(
         jacobian = np.stack([scaled, scaled * about], axis=1) * weight[:, None]
         normal = jacobian.T @ jacobian + np.diag(prior**-2.0)
         misfit = jacobian.T @ ((observed[inside] - scaled) * weight) - parameter / prior**2
-        parameter = parameter + np.linalg.solve(normal, misfit)
+        parameter = np.clip(parameter + np.linalg.solve(normal, misfit), -FARTHEST * prior, FARTHEST * prior)
     held = np.clip(log_model, log_model[inside].min(), log_model[inside].max())
     fitted = log_model + parameter[0] + parameter[1] * (held - middle)
     return FittedBackground(

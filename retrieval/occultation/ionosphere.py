@@ -24,6 +24,8 @@ class IonosphereParameters:
     ----------
     half_widths : tuple
         Half widths of the smoothing of the difference, of which that with the least noise is taken [m].
+    wide : tuple
+        Further half widths, each taken only where it halves the noise: they bend the ionosphere's own profile [m].
     noise_bottom, noise_top : float
         Impact heights between which the noise decides [m].
     guard : float
@@ -49,6 +51,7 @@ class IonosphereParameters:
     """
 
     half_widths: tuple[float, ...] = (500.0, 1_000.0, 1_500.0, 2_000.0, 3_000.0)
+    wide: tuple[float, ...] = (6_000.0, 12_000.0)
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
     guard: float = 1_000.0
@@ -228,7 +231,11 @@ def _quietest(
         trend = np.polynomial.Polynomial.fit(levels, corrected, 3)
         return float(np.std(corrected - trend(levels)))
 
-    return min(rule.half_widths, key=scatter)
+    chosen = min(rule.half_widths, key=scatter)
+    for wider in rule.wide:
+        if scatter(wider) < 0.5 * scatter(chosen):
+            chosen = wider
+    return chosen
 
 
 def _smoother(

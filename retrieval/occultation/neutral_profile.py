@@ -104,7 +104,7 @@ def from_observation(
         levels=levels,
         radius=reference.radius,
         sinking_rate=observed.sinking_rate,
-        noise=noise.deviation if noise.levels else np.nan,
+        noise=noise.deviation,
         noise_layer=(parameters.optimization.noise_bottom, parameters.optimization.noise_top),
         parameters=parameters.errors,
     )

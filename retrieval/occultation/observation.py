@@ -155,12 +155,12 @@ def observe(
         On levels from the lowest observed one to the top of the grid.
     """
     grid = levels(reference.radius, parameters=parameters.levels)
-    of = signal_bending.rays(level1b, reference=reference, levels=grid, parameters=parameters.waves)
+    of = signal_bending.rays(level1b, reference=reference, levels=grid, waves=parameters.waves, blend=parameters.blend)
     usable = _usable_samples(level1b, heights=of.heights, parameters=parameters.signal_loss)
     first = _signal(level1b, 0, usable=usable[0], of=of, levels=grid, parameters=parameters)
     second = _signal(level1b, 1, usable=usable[1], of=of, levels=grid, parameters=parameters, at_least=first.wave_width)
     # The difference is of one resolution, else the fine structure of the air would look like ionosphere.
-    matched = signal_bending.at_width(first, of=of, levels=grid, width=second.wave_width, waves=parameters.waves)
+    matched = signal_bending.at_width(first, of=of, levels=grid, width=second.wave_width)
     first = first._replace(bending_angle=_lit(first, grid))
     correction = ionosphere.correct(
         first.bending_angle,
@@ -215,8 +215,6 @@ def _signal(
         of=of,
         levels=levels,
         doppler=parameters.doppler,
-        waves=parameters.waves,
-        blend=parameters.blend,
         at_least=at_least,
     )
 

@@ -6,6 +6,7 @@ import xarray as xr
 from processors import constants
 from processors.arrays import FloatArray, IntArray
 from processors.geodesy import ellipsoid, gravity
+from processors.quality import BadInputError
 from retrieval.occultation import (
     bending_entry,
     bridging,
@@ -20,6 +21,8 @@ from retrieval.occultation import (
 from retrieval.occultation.neutral_profile import NeutralProfile
 from retrieval.occultation.occultation_parameters import OccultationParameters
 
+LEAST_BENDING, LARGEST_BENDING = -0.01, 0.2
+LARGEST_REFRACTIVITY, LEAST_REFRACTIVITY = 1_000.0, -10.0
 IDENTITY = (
     "occultation_id",
     "transmitter",
@@ -67,7 +70,7 @@ def assemble(
     correction = observed.correction
     impact = {
         "bending_angle_l1": first.bending_angle,
-        "bending_angle_l2": second.bending_angle,
+        "bending_angle_l2": _plausible(second.bending_angle),
         "ionospheric_difference": correction.difference,
         "local_spectral_width": first.spectral_width,
         "signal_amplitude": first.amplitude,
@@ -248,6 +251,11 @@ def _dataset(
     )
 
 
+def _plausible(bending: FloatArray) -> FloatArray:
+    """Bending angles no atmosphere makes are missing: a second signal below its loss [rad]."""
+    return np.where((bending > LEAST_BENDING) & (bending < LARGEST_BENDING), bending, np.nan)
+
+
 def _resolution(signal: signal_bending.SignalBending) -> FloatArray:
     """Half width of the averaging kernel [m]."""
     wave = np.where(signal.wave_weight > 0.0, signal.wave_width, 0.0)
@@ -260,6 +268,8 @@ def _height_variables(
     """Variables on the dimension height."""
     place = ellipsoid.from_ecef(tangent)
     deviation = neutral.deviation
+    # Where the refractivity is lost in its error, so is the temperature.
+    known = deviation.dry_temperature < np.nan_to_num(neutral.dry.temperature)
     return {
         "height": neutral.altitude,
         "altitude": neutral.altitude,
@@ -274,8 +284,8 @@ def _height_variables(
         "refractivity_flag": neutral.ducts.biased.astype(np.int64),
         "dry_pressure": neutral.dry.pressure,
         "dry_pressure_uncertainty": deviation.dry_pressure,
-        "dry_temperature": neutral.dry.temperature,
-        "dry_temperature_uncertainty": deviation.dry_temperature,
+        "dry_temperature": np.where(known, neutral.dry.temperature, np.nan),
+        "dry_temperature_uncertainty": np.where(known, deviation.dry_temperature, np.nan),
         "dry_temperature_correlation_length": deviation.dry_temperature_length,
     }
 
@@ -350,3 +360,39 @@ def _attributes(level1b: xr.Dataset, *, bending_method: str) -> dict[str, str | 
         "second_signal_frequency": float(frequency[1]),
         "bending_method": bending_method,
     }
+
+
+def require_plausible(made: xr.Dataset) -> xr.Dataset:
+    """Refuse a result no atmosphere can have: the phases were not what they were taken for.
+
+    Parameters
+    ----------
+    made : xr.Dataset
+        Retrieved profile.
+
+    Returns
+    -------
+    xr.Dataset
+        The same dataset.
+
+    Raises
+    ------
+    BadInputError
+        `retrieval_implausible`, naming the quantity and its worst value.
+    """
+    for name, low, high in (
+        ("bending_angle_l1", LEAST_BENDING, LARGEST_BENDING),
+        ("bending_angle", LEAST_BENDING, LARGEST_BENDING),
+        ("bending_angle_optimized", LEAST_BENDING, LARGEST_BENDING),
+        ("bending_angle_background", LEAST_BENDING, LARGEST_BENDING),
+        ("refractivity", LEAST_REFRACTIVITY, LARGEST_REFRACTIVITY),
+    ):
+        values = made[name].to_numpy()
+        beyond = values[(values < low) | (values > high)]
+        if beyond.size:
+            raise BadInputError(
+                "retrieval_implausible",
+                f"{beyond.size} levels of {name} lie outside {low:g} to {high:g}, such as {beyond[0]:.4g}: the"
+                " phases or orbits are not what the file says, or hold nothing but noise",
+            )
+    return made

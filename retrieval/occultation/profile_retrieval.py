@@ -75,7 +75,7 @@ def retrieve(
     Raises
     ------
     BadInputError
-        Where level 1B breaks its contract or holds no occultation.
+        Where level 1B breaks its contract, holds no occultation, or yields what no atmosphere can have.
     """
     chosen, told = parameters or OccultationParameters(), mark or _silent
     level1b = record.complete(contract.require(level1b))
@@ -92,7 +92,7 @@ def retrieve(
         )
     made = profile_dataset.assemble(level1b, reference=reference, observed=observed, neutral=neutral, parameters=chosen)
     told("dataset")
-    return made.assign_attrs(background_model=air.name)
+    return profile_dataset.require_plausible(made.assign_attrs(background_model=air.name))
 
 
 def retrieve_from_bending(
@@ -132,7 +132,7 @@ def retrieve_from_bending(
     neutral = bending_entry.invert(profile, entry, model=air, parameters=chosen, mark=told)
     made = profile_dataset.assemble_from_bending(profile, entry=entry, neutral=neutral, parameters=chosen)
     told("dataset")
-    return made.assign_attrs(background_model=air.name)
+    return profile_dataset.require_plausible(made.assign_attrs(background_model=air.name))
 
 
 def _climatology(reference: georeference.Reference, parameters: OccultationParameters) -> background.ModelAtmosphere:

@@ -9,9 +9,11 @@ import numpy as np
 from processors.arrays import FloatArray
 
 SMALLEST_STEP = 0.2
+DARK = 0.2
+"""Mean amplitude of a layer that lies in the shadow altogether [1]."""
 
 
-def border(amplitude: FloatArray, *, impact_parameter: FloatArray, thickness: float) -> float:
+def border(amplitude: FloatArray, *, impact_parameter: FloatArray, thickness: tuple[float, ...]) -> float:
     """Impact parameter of the step of the amplitude.
 
     The step that leaves the least squares among all functions of two values, the greater above.
@@ -22,8 +24,8 @@ def border(amplitude: FloatArray, *, impact_parameter: FloatArray, thickness: fl
         Amplitude by level [1], NaN where unknown, shape (m,).
     impact_parameter : FloatArray
         Levels [m], increasing.
-    thickness : float
-        Thickness of the layer above the lowest level in which the step is sought [m].
+    thickness : tuple
+        Thickness of the layer above the lowest level in which the step is sought [m]: the next where all of it is dark.
 
     Returns
     -------
@@ -34,7 +36,10 @@ def border(amplitude: FloatArray, *, impact_parameter: FloatArray, thickness: fl
     known = np.flatnonzero(np.isfinite(amplitude))
     if known.size < 8:
         return float("nan")
-    low = known[impact_parameter[known] <= impact_parameter[known[0]] + thickness]
+    for reach in thickness:
+        low = known[impact_parameter[known] <= impact_parameter[known[0]] + reach]
+        if np.mean(amplitude[low]) > DARK:
+            break
     values = np.minimum(amplitude[low], 2.0)
     count = np.arange(1, values.size)
     below = np.cumsum(values)[:-1] / count

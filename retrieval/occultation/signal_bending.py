@@ -4,12 +4,14 @@ Both are local slopes of the phase of the signal over impact parameter. What eac
 as an averaging kernel, from which the error covariance follows.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.signal import savgol_coeffs
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import savgol_coeffs, savgol_filter
 
 from processors import constants
 from processors.arrays import BoolArray, FloatArray
@@ -41,6 +43,8 @@ class BlendParameters:
     bottom, top : float
         Impact heights between which wave optics gives way to geometric optics [m]: where noise limits the resolution to
         more than the Fresnel zone, and both are the same.
+    lowest : float
+        Lowest impact height of that transition with which wave optics is used at all, where a record begins low [m].
     noise_targets : tuple
         Impact height [m] and relative standard deviation of the bending angle by phase noise [1] at the nodes of what
         the resolution lets through: about what the atmosphere's own structure leaves unresolved.
@@ -53,8 +57,11 @@ class BlendParameters:
     border_thickness : tuple
         Thickness of the layer in which the shadow border of the first, and the loss of the second signal are sought
         [m].
-    noise_bottom : float
-        Straight-line height above which the phase noise is measured [m].
+    noise_bottoms : tuple
+        Straight-line heights above which the phase noise is measured, and the amplitude is that of the unobstructed
+        signal [m]; the second where the record does not reach above the first.
+    noise_default : float
+        Variance of the phase times the sampling interval where neither tells [m2 s].
     short_noise, long_noise : tuple
         Length of the cubic about which the phase scatters, and of the means that scatter [s], for the noise of the
         receiver and for that with the irregular ionosphere. The narrow tracking loop of a second signal without code
@@ -65,6 +72,7 @@ class BlendParameters:
 
     bottom: float = 45_000.0
     top: float = 55_000.0
+    lowest: float = 12_000.0
     noise_targets: tuple[tuple[float, float], ...] = (
         (10_000.0, 0.0005),
         (20_000.0, 0.001),
@@ -76,8 +84,9 @@ class BlendParameters:
     widest: float = 800.0
     cubic_bottom: float = 10_000.0
     half_width: float = 150.0
-    border_thickness: tuple[float, float] = (8_000.0, 25_000.0)
-    noise_bottom: float = 40_000.0
+    border_thickness: tuple[tuple[float, ...], tuple[float, ...]] = ((8_000.0, 25_000.0), (25_000.0,))
+    noise_bottoms: tuple[float, float] = (40_000.0, 15_000.0)
+    noise_default: float = 4e-9
     short_noise: tuple[float, float] = (0.3, 0.0)
     long_noise: tuple[float, float] = (2.0, 0.25)
     short_top: float = 20_000.0
@@ -151,6 +160,8 @@ class Rays(NamedTuple):
         Radius of curvature [m].
     sinking_rate : FloatArray
         Rate at which the impact parameter sinks, by level [m s-1].
+    waves, blend : WaveOpticsParameters, BlendParameters
+        Parameters, with wave optics no higher than the record allows.
     """
 
     time: FloatArray
@@ -159,6 +170,8 @@ class Rays(NamedTuple):
     along: wave_optics.Frame | None
     radius: float
     sinking_rate: FloatArray
+    waves: wave_optics.WaveOpticsParameters
+    blend: BlendParameters
 
 
 def rays(
@@ -166,7 +179,8 @@ def rays(
     *,
     reference: georeference.Reference,
     levels: FloatArray,
-    parameters: wave_optics.WaveOpticsParameters,
+    waves: wave_optics.WaveOpticsParameters,
+    blend: BlendParameters,
 ) -> Rays:
     """Geometry shared by the signals.
 
@@ -178,8 +192,10 @@ def rays(
         Reference point.
     levels : FloatArray
         Impact parameters [m], shape (m,).
-    parameters : wave_optics.WaveOpticsParameters
+    waves : wave_optics.WaveOpticsParameters
         Range of the transform.
+    blend : BlendParameters
+        Transition to geometric optics.
 
     Returns
     -------
@@ -188,12 +204,15 @@ def rays(
     """
     time = resampling.even_time(level1b["time"].to_numpy())
     arc = georeference.arc_about_center(level1b, reference=reference)
-    whole = wave_optics.frame(arc.geometry, time=time, radius=reference.radius, parameters=parameters)
+    whole = wave_optics.frame(arc.geometry, time=time, radius=reference.radius, parameters=waves)
     rate = np.abs(np.gradient(whole.reference, whole.time))
     step = float(np.median(np.diff(time)))
+    lower = max(waves.top - (float(whole.reference[0]) - reference.radius - waves.margin), 0.0)
+    waves = dataclasses.replace(waves, top=waves.top - lower)
+    blend = dataclasses.replace(blend, top=blend.top - lower, bottom=blend.bottom - lower)
     along = None
-    if step * parameters.slowest_rate < 1.0:
-        along = wave_optics.cut(whole, top=reference.radius + parameters.top + parameters.margin)
+    if step * waves.slowest_rate < 1.0 and blend.bottom > blend.lowest:
+        along = wave_optics.cut(whole, top=reference.radius + waves.top + waves.margin)
     return Rays(
         time=time,
         heights=georeference.straight_line_heights(level1b),
@@ -201,6 +220,8 @@ def rays(
         along=along,
         radius=reference.radius,
         sinking_rate=np.interp(-levels, -whole.reference, rate),
+        waves=waves,
+        blend=blend,
     )
 
 
@@ -212,8 +233,6 @@ def bending(
     of: Rays,
     levels: FloatArray,
     doppler: DopplerFilter,
-    waves: wave_optics.WaveOpticsParameters,
-    blend: BlendParameters,
     at_least: FloatArray | float = 0.0,
 ) -> SignalBending:
     """Bending angle of one signal on levels.
@@ -232,10 +251,6 @@ def bending(
         Impact parameters [m], increasing, shape (m,).
     doppler : DopplerFilter
         Filter of geometric optics.
-    waves : wave_optics.WaveOpticsParameters
-        The transform.
-    blend : BlendParameters
-        Transition and resolution.
     at_least : FloatArray or float
         Smallest half width of the windows of wave optics by level [m].
 
@@ -244,6 +259,7 @@ def bending(
     SignalBending
         On the levels; below the shadow border of the transform nothing is missing yet, only weak.
     """
+    blend = of.blend
     phase = np.where(usable, level1b["excess_phase"].to_numpy()[signal], np.nan)
     rate = geometric_optics.excess_doppler(phase, time=of.time, parameters=doppler)
     samples = geometric_optics.bending_angle_from_doppler(rate, geometry=of.arc.geometry)
@@ -277,15 +293,10 @@ def bending(
         return found
     # The transform sees the end of the first signal by itself; a second one without code goes on as noise.
     heard = level1b["excess_phase"].to_numpy()[0] if signal == 0 else phase
-    field = _field(level1b, signal, phase=heard, of=of, waves=waves, bottom=blend.noise_bottom)
-    width = np.fmax(at_least, _half_widths(noise, signal, levels=levels, of=of, waves=waves, blend=blend))
+    field = _field(level1b, signal, phase=heard, of=of)
+    width = np.fmax(at_least, _half_widths(noise, signal, levels=levels, of=of))
     return _with_waves(
-        found._replace(field=field, wave_width=width),
-        of=of,
-        levels=levels,
-        waves=waves,
-        blend=blend,
-        thickness=blend.border_thickness[signal],
+        found._replace(field=field, wave_width=width), of=of, levels=levels, thickness=blend.border_thickness[signal]
     )
 
 
@@ -295,21 +306,20 @@ def _field(
     *,
     phase: FloatArray,
     of: Rays,
-    waves: wave_optics.WaveOpticsParameters,
-    bottom: float,
 ) -> wave_optics.ImpactField:
     """Field of the signal in impact parameter."""
     assert of.along is not None  # noqa: S101  the caller looked
     sinking = of.arc.geometry.separation[-1] > of.arc.geometry.separation[0]
     part = slice(phase.size - of.along.time.size, None)
-    amplitude = _amplitude(level1b["snr"].to_numpy()[signal], heights=of.heights, bottom=bottom)
+    wavenumber = 2.0 * np.pi * float(level1b["carrier_frequency"][signal]) / constants.SPEED_OF_LIGHT
+    amplitude = _amplitude(level1b["snr"].to_numpy()[signal], phase=phase, wavenumber=wavenumber, of=of)
     return wave_optics.transform(
         (phase if sinking else phase[::-1])[part],
         amplitude=(amplitude if sinking else amplitude[::-1])[part],
-        frequency_wavenumber=2.0 * np.pi * float(level1b["carrier_frequency"][signal]) / constants.SPEED_OF_LIGHT,
+        frequency_wavenumber=wavenumber,
         along=of.along,
         radius=of.radius,
-        parameters=waves,
+        parameters=of.waves,
     )
 
 
@@ -318,17 +328,15 @@ def _with_waves(
     *,
     of: Rays,
     levels: FloatArray,
-    waves: wave_optics.WaveOpticsParameters,
-    blend: BlendParameters,
-    thickness: float,
+    thickness: tuple[float, ...],
 ) -> SignalBending:
     """Wave optics below geometric optics."""
-    found = found._replace(wave_weight=_cosine_fall(levels - of.radius, blend))
-    narrow = _waves_on_levels(found, of=of, levels=levels, width=found.wave_width, waves=waves)
+    found = found._replace(wave_weight=_cosine_fall(levels - of.radius, of.blend))
+    narrow = _waves_on_levels(found, of=of, levels=levels, width=found.wave_width)
     low = found.wave_weight > 0.0
     return found._replace(
         bending_angle=_mixed(narrow.bending_angle, found, levels),
-        coarser=at_width(found, of=of, levels=levels, width=2.0 * found.wave_width, waves=waves),
+        coarser=at_width(found, of=of, levels=levels, width=2.0 * found.wave_width),
         amplitude=narrow.amplitude,
         spectral_width=narrow.spectral_width,
         border=shadow.border(narrow.amplitude[low], impact_parameter=levels[low], thickness=thickness),
@@ -341,7 +349,6 @@ def at_width(
     of: Rays,
     levels: FloatArray,
     width: FloatArray,
-    waves: wave_optics.WaveOpticsParameters,
 ) -> FloatArray:
     """Bending angle of a signal with other windows of wave optics.
 
@@ -355,8 +362,6 @@ def at_width(
         Impact parameters [m], increasing, shape (m,).
     width : FloatArray
         Half widths of the windows [m], NaN where wave optics has no weight.
-    waves : wave_optics.WaveOpticsParameters
-        The transform.
 
     Returns
     -------
@@ -365,9 +370,7 @@ def at_width(
     """
     if signal.field is None:
         return signal.bending_angle
-    return _mixed(
-        _waves_on_levels(signal, of=of, levels=levels, width=width, waves=waves).bending_angle, signal, levels
-    )
+    return _mixed(_waves_on_levels(signal, of=of, levels=levels, width=width).bending_angle, signal, levels)
 
 
 def _waves_on_levels(
@@ -376,7 +379,6 @@ def _waves_on_levels(
     of: Rays,
     levels: FloatArray,
     width: FloatArray,
-    waves: wave_optics.WaveOpticsParameters,
 ) -> wave_optics.WaveBending:
     """Wave optics on the levels at which it has weight, NaN elsewhere."""
     assert of.along is not None and signal.field is not None  # noqa: S101, PT018  the callers looked
@@ -387,7 +389,7 @@ def _waves_on_levels(
         levels=levels[low],
         half_width=width[low],
         cubic=signal.cubic[low],
-        parameters=waves,
+        parameters=of.waves,
     )
     parts = []
     for part in found:
@@ -410,12 +412,27 @@ def _cosine_fall(height: FloatArray, parameters: BlendParameters) -> FloatArray:
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * rise))
 
 
-def _amplitude(snr: FloatArray, *, heights: FloatArray, bottom: float) -> FloatArray:
-    """Amplitude, 1 for the unobstructed signal; 1 throughout where no signal strength was recorded."""
-    high = np.isfinite(snr) & (heights > bottom) & (snr > 0.0)
-    if not high.any():
-        return np.ones_like(snr)
-    return np.asarray(snr / float(np.median(snr[high])))
+def _amplitude(snr: FloatArray, *, phase: FloatArray, wavenumber: float, of: Rays) -> FloatArray:
+    """Amplitude, 1 for the unobstructed signal; where no strength was recorded, what the phase's scatter tells."""
+    present = np.isfinite(snr) & (snr > 0.0)
+    for bottom in of.blend.noise_bottoms:
+        high = present & (of.heights > bottom)
+        if high.any():
+            return np.asarray(snr / float(np.median(snr[high])))
+    return _coherence(phase, time=of.time, wavenumber=wavenumber, window=of.blend.short_noise[0])
+
+
+def _coherence(phase: FloatArray, *, time: FloatArray, wavenumber: float, window: float) -> FloatArray:
+    """Share of the amplitude that survives a mean over phases as scattered as these [1]: exp(-variance / 2)."""
+    step = float(np.median(np.diff(time)))
+    length = max(round(window / step) // 2 * 2 + 1, 5)
+    present = np.isfinite(phase)
+    if np.count_nonzero(present) <= length:
+        return np.where(present, 1.0, np.nan)
+    index = np.arange(phase.size)
+    filled = np.interp(index, index[present], phase[present])
+    scatter = uniform_filter1d((filled - savgol_filter(filled, length, 3)) ** 2, 2 * length)
+    return np.where(present, np.exp(-0.5 * wavenumber**2 * scatter), np.nan)
 
 
 class PhaseNoise(NamedTuple):
@@ -442,14 +459,12 @@ def _half_widths(
     *,
     levels: FloatArray,
     of: Rays,
-    waves: wave_optics.WaveOpticsParameters,
-    blend: BlendParameters,
 ) -> FloatArray:
     """Windows wide enough to hold the noise at its target, within the bounds of the parameters [m].
 
     The irregular ionosphere, which the second signal may not follow as fast, counts where the bending is small.
     """
-    height = levels - of.radius
+    height, waves, blend = levels - of.radius, of.waves, of.blend
     share = np.clip((height - blend.short_top) / (blend.long_bottom - blend.short_top), 0.0, 1.0)
     least, most = max(noise.short, 1e-9), max(noise.short, noise.long, 1e-9)
     density = most if signal > 0 else least * (most / least) ** share
@@ -463,25 +478,29 @@ def _half_widths(
 
 
 def _phase_noise(phase: FloatArray, *, of: Rays, parameters: BlendParameters) -> PhaseNoise:
-    """Phase noise above the atmosphere."""
+    """Phase noise above the atmosphere, or as high as the record reaches."""
     rate = float(np.median(of.sinking_rate[-of.sinking_rate.size // 4 :]))
-    short, long = (
-        rate * _noise_power(phase, of=of, window=window, block=block, bottom=parameters.noise_bottom)
-        for window, block in (parameters.short_noise, parameters.long_noise)
-    )
-    return PhaseNoise(short, max(long, short))
+    powers = []
+    for window, block in (parameters.short_noise, parameters.long_noise):
+        found = (_noise_power(phase, of=of, window=window, block=block, bottom=at) for at in parameters.noise_bottoms)
+        powers.append(next((power for power in found if power > 0.0), 0.0))
+    short, long = powers
+    if not short > 0.0:
+        short = parameters.noise_default
+    return PhaseNoise(rate * short, rate * max(long, short))
 
 
 def _noise_power(phase: FloatArray, *, of: Rays, window: float, block: float, bottom: float) -> float:
-    """Variance of the phase times the sampling interval [m2 s]: scatter of short means about a cubic of a window."""
+    """Variance of the phase times the sampling interval [m2 s]: scatter of short means about a cubic of a window.
+
+    Zero where the longest stretch above the bottom is too short to tell.
+    """
     step = float(np.median(np.diff(of.time)))
     length = max(round(window / step) // 2 * 2 + 1, 5)
     count = max(round(block / step), 1)
     kernel = -np.convolve(savgol_coeffs(length, 3), np.full(count, 1.0 / count))
     kernel[(length - 1) // 2 : (length - 1) // 2 + count] += 1.0 / count
     high = np.flatnonzero((of.heights > bottom) & np.isfinite(phase))
-    if high.size < 2 * kernel.size:
-        return 0.0
     longest = max(np.split(high, np.flatnonzero(np.diff(high) > 1) + 1), key=len)
     if longest.size < 2 * kernel.size:
         return 0.0

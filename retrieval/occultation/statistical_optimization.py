@@ -36,7 +36,7 @@ class OptimizationParameters:
     observed_below: float = 30_000.0
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
-    noise_default: float = 5e-6
+    noise_default: float = 2e-6
 
 
 class Noise(NamedTuple):

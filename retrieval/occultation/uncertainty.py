@@ -215,7 +215,8 @@ def bending_covariance(
     sinking_rate : FloatArray
         Rate at which the impact parameter sinks, by level [m s-1].
     noise : float
-        Standard deviation of observed minus background bending in `noise_layer` [rad], NaN where not observed.
+        Standard deviation of observed minus background bending in `noise_layer` [rad], or what is assumed for it where
+        nothing was observed there.
     noise_layer : tuple
         Impact heights of that layer [m].
     parameters : UncertaintyParameters
@@ -238,8 +239,8 @@ def bending_covariance(
     present = np.isfinite(correction.bending_angle)
     height = levels - radius
     high = present & (height >= noise_layer[0]) & (height <= noise_layer[1])
-    excess = 0.0
-    if high.any() and np.isfinite(noise):
+    excess = noise
+    if high.any():
         predicted = float(np.mean(np.diag(thermal)[high]))
         excess = float(np.sqrt(max(noise**2 - predicted, 0.0)))
         # Far less noise than the phases show one by one is what both signals share, the irregular ionosphere.
