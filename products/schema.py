@@ -29,6 +29,10 @@ class SchemaError(Exception):
         self.variable = variable
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["SchemaError"], tuple[str, str]]:
+        """Carried between processes with both of its parts."""
+        return type(self), (self.variable, self.reason)
+
 
 @dataclass(frozen=True)
 class PublishedVariable:

@@ -282,7 +282,7 @@ def _height_variables(
         "refractivity_systematic_uncertainty": deviation.refractivity_systematic,
         "refractivity_correlation_length": deviation.refractivity_length,
         "refractivity_flag": neutral.ducts.biased.astype(np.int64),
-        "dry_pressure": neutral.dry.pressure,
+        "dry_pressure": np.where(neutral.dry.pressure > 0.0, neutral.dry.pressure, np.nan),
         "dry_pressure_uncertainty": deviation.dry_pressure,
         "dry_temperature": np.where(known, neutral.dry.temperature, np.nan),
         "dry_temperature_uncertainty": np.where(known, deviation.dry_temperature, np.nan),
