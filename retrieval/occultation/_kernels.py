@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 BLOCKS = 120
-"""Blocks a window is divided into at the most [1]."""
+"""Blocks a window is divided into, unless they become too long [1]."""
 
 
 @njit(cache=True)
@@ -136,9 +136,16 @@ def local_phase_rate(
     levels: npt.NDArray[np.float64],
     h: npt.NDArray[np.float64],
     c: npt.NDArray[np.float64],
+    longest: npt.NDArray[np.float64],
     lag: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Phase advance per step, its abscissa, coherence at the lag and mean power about each level.
+) -> tuple[
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+]:
+    """Phase advance per step, its abscissa, coherence, the distance it is taken at, and mean power about each level.
 
     With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle
     of a polynomial fitted to the phases of the window by least squares: a line for c = 0, a cubic for c = 7/3.
@@ -148,11 +155,14 @@ def local_phase_rate(
     centre = np.full(m, np.nan)
     coherence = np.full(m, np.nan)
     mean = np.full(m, np.nan)
-    block = np.empty(2 * BLOCKS + lag + 2, np.complex128)
+    distance = np.full(m, np.nan)
+    most = int(2.0 * np.max(h) / dx) if m > 0 else 0
+    block = np.empty(most + lag + 2, np.complex128)
     energy = np.empty(block.size)
     for k in range(m):
-        # Means of s values: in a wide window they stand out of noise that single values drown in.
-        s = max(int(2.0 * h[k] / dx) // BLOCKS, 1)
+        # Means of s values: in a wide window they stand out of noise that single values drown in; not so long that the
+        # phase turns by half within them.
+        s = max(min(int(2.0 * h[k] / dx) // BLOCKS, int(longest[k] / dx)), 1)
         apart = max(lag // s, 1)
         count = int(2.0 * h[k] / (s * dx))
         lo = int(np.round((levels[k] - x0) / dx + 0.5 - 0.5 * (count + 1) * s))
@@ -189,7 +199,8 @@ def local_phase_rate(
         rate[k] = np.arctan2(P.imag, P.real) / s
         centre[k] = levels[k] + h[k] * moment / size
         coherence[k] = np.abs(far) / far_size
-    return rate, centre, coherence, mean
+        distance[k] = apart * s * dx
+    return rate, centre, coherence, distance, mean
 
 
 @njit(cache=True)

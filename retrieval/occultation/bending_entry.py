@@ -65,12 +65,20 @@ def on_levels(profile: xr.Dataset, *, parameters: OccultationParameters) -> Entr
     reference = _reference(profile)
     impact = profile["impact_parameter"].to_numpy()
     grid = observation.levels(reference.radius, parameters=parameters.levels)
-    grid = grid[grid >= impact[0]]
+    grid = grid[grid >= max(impact[0], _begin_of_merged(profile))]
     first, second = (_onto(profile, name, impact, grid) for name in ("bending_angle_l1", "bending_angle_l2"))
     corrected = _onto(profile, "bending_angle", impact, grid)
     if not np.isfinite(corrected).any():
         corrected = _onto(profile, "bending_angle_optimized", impact, grid)
     return Entry(reference, grid, corrected, first, second, _tangent(profile, impact, grid))
+
+
+def _begin_of_merged(profile: xr.Dataset) -> float:
+    """Lowest impact parameter of the file's merged bending [m]: below it there is nothing to invert."""
+    if "bending_angle_optimized" not in profile:
+        return -np.inf
+    known = np.isfinite(profile["bending_angle_optimized"].to_numpy())
+    return float(profile["impact_parameter"].to_numpy()[known].min(initial=np.inf)) if known.any() else -np.inf
 
 
 def _reference(profile: xr.Dataset) -> georeference.Reference:

@@ -158,7 +158,8 @@ def correct(
     smooth = smoother @ np.where(valid, difference, 0.0)
     smooth[np.diff(smoother.indptr) == 0] = np.nan
     kappa = _kappa(frequency, parameters)
-    distance = np.where(extrapolated, bottom - impact_parameter, 0.0)
+    lowest = float(impact_parameter[valid][0])
+    distance = np.where(extrapolated, lowest - impact_parameter, 0.0)
     carried = gain * parameters.extrapolation_rate * distance * np.maximum(np.abs(smooth), parameters.least_difference)
     left = parameters.residual_error * kappa * smooth**2
     return IonosphereCorrection(
@@ -169,7 +170,7 @@ def correct(
         extrapolated=extrapolated & np.isfinite(first),
         systematic=np.hypot(carried, left),
         half_width=half_width,
-        second_bottom=float(impact_parameter[valid][0]),
+        second_bottom=lowest,
     )
 
 

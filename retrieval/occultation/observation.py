@@ -161,10 +161,12 @@ def observe(
     second = _signal(level1b, 1, usable=usable[1], of=of, levels=grid, parameters=parameters, at_least=first.wave_width)
     # The difference is of one resolution, else the fine structure of the air would look like ionosphere.
     matched = signal_bending.at_width(first, of=of, levels=grid, width=second.wave_width)
-    first = first._replace(bending_angle=_lit(first, grid))
+    # The first by a window that does not reach into the shadow; the correction guards against that of the second.
+    first = first._replace(bending_angle=_lit(first, grid, beyond=first.wave_width))
+    second = second._replace(bending_angle=_lit(second, grid))
     correction = ionosphere.correct(
         first.bending_angle,
-        difference=matched - _lit(second, grid),
+        difference=matched - second.bending_angle,
         impact_parameter=grid,
         radius=reference.radius,
         frequency=level1b["carrier_frequency"].to_numpy(),
@@ -254,9 +256,9 @@ def from_level(observed: ObservedBending, start: int) -> ObservedBending:
     )
 
 
-def _lit(signal: signal_bending.SignalBending, grid: FloatArray) -> FloatArray:
-    """Bending above the shadow border only [rad]."""
-    border = signal.border if np.isfinite(signal.border) else -np.inf
+def _lit(signal: signal_bending.SignalBending, grid: FloatArray, beyond: FloatArray | float = 0.0) -> FloatArray:
+    """Bending from so far beyond the shadow border upward [rad]."""
+    border = signal.border + np.nan_to_num(beyond) if np.isfinite(signal.border) else -np.inf
     return np.asarray(np.where(grid >= border, signal.bending_angle, np.nan))
 
 
@@ -312,7 +314,11 @@ def _reason(
         return TruncationReason.DATA_GAP
     if cut:
         return TruncationReason.DATA_GAP
-    if np.isfinite(first.border) and first.border > levels[0] and levels[bottom] <= first.border:
+    if (
+        np.isfinite(first.border)
+        and first.border > levels[0]
+        and levels[bottom] <= first.border + 2.0 * np.nan_to_num(first.wave_width[bottom])
+    ):
         return TruncationReason.SHADOW_BORDER
     return TruncationReason.SIGNAL_LOST if lost else TruncationReason.RECORD_END
 

@@ -468,9 +468,9 @@ def _half_widths(
     share = np.clip((height - blend.short_top) / (blend.long_bottom - blend.short_top), 0.0, 1.0)
     least, most = max(noise.short, 1e-9), max(noise.short, noise.long, 1e-9)
     density = most if signal > 0 else least * (most / least) ** share
-    usual = waves.reference_refractivity * np.sqrt(2.0 * np.pi * levels / waves.reference_scale)
+    usual = wave_optics.reference_bending(levels, radius=of.radius, parameters=waves)
     heights, targets = np.array(blend.noise_targets).T
-    target = np.exp(np.interp(height, heights, np.log(targets))) * usual * np.exp(-height / waves.reference_scale)
+    target = np.exp(np.interp(height, heights, np.log(targets))) * usual
     cubic = height > blend.cubic_bottom
     quiet = (np.where(cubic, CUBIC_NOISE, LINEAR_NOISE) * density / target**2) ** (1.0 / 3.0)
     bound = np.where(cubic, 2.0, 1.0)

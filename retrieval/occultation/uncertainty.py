@@ -244,7 +244,8 @@ def bending_covariance(
         predicted = float(np.mean(np.diag(thermal)[high]))
         excess = float(np.sqrt(max(noise**2 - predicted, 0.0)))
         # Far less noise than the phases show one by one is what both signals share, the irregular ionosphere.
-        thermal *= min(1.0, parameters.largest_overestimate * noise**2 / predicted)
+        if predicted > 0.0:
+            thermal *= min(1.0, parameters.largest_overestimate * noise**2 / predicted)
     distance = np.abs(levels[:, None] - levels)
     slower = sinking_rate[-1] / sinking_rate
     moved = _correlated(excess * slower, distance, parameters.excess_length)

@@ -82,6 +82,8 @@ class ImpactField(NamedTuple):
         Wave number [rad m-1].
     reference : FloatArray
         Stretched time removed from the phase [rad], shape (n,).
+    radius : float
+        Radius of curvature [m].
     """
 
     start: float
@@ -89,6 +91,7 @@ class ImpactField(NamedTuple):
     field: np.ndarray
     wavenumber: float
     reference: FloatArray
+    radius: float
 
 
 class WaveBending(NamedTuple):
@@ -198,14 +201,34 @@ def _reference_rays(geometry: RayGeometry, *, radius: float, parameters: WaveOpt
     )
     low = np.full(knots.size, radius - 60_000.0)
     high = np.full(knots.size, radius + 300_000.0)
-    scale = parameters.reference_scale
     for _ in range(32):
         middle = 0.5 * (low + high)
-        depth = np.minimum((radius - middle) / scale, 2.0)
-        bending = parameters.reference_refractivity * np.sqrt(2.0 * np.pi * middle / scale) * np.exp(depth)
+        bending = reference_bending(middle, radius=radius, parameters=parameters)
         reach = bending + np.arccos(middle / receiver) + np.arccos(middle / transmitter)
         low, high = np.where(reach > separation, middle, low), np.where(reach > separation, high, middle)
     return np.asarray(CubicSpline(knots, 0.5 * (low + high))(np.arange(count)))
+
+
+def reference_bending(impact: FloatArray, *, radius: float, parameters: WaveOpticsParameters) -> FloatArray:
+    """Bending angle of the reference atmosphere.
+
+    Parameters
+    ----------
+    impact : FloatArray
+        Impact parameters [m], shape (m,).
+    radius : float
+        Radius of curvature [m].
+    parameters : WaveOpticsParameters
+        Reference atmosphere.
+
+    Returns
+    -------
+    FloatArray
+        Bending angle [rad], held where it would exceed any atmosphere's.
+    """
+    scale = parameters.reference_scale
+    depth = np.minimum((radius - impact) / scale, 2.0)
+    return np.asarray(parameters.reference_refractivity * np.sqrt(2.0 * np.pi * impact / scale) * np.exp(depth))
 
 
 def _path_rate(impact: FloatArray, geometry: RayGeometry) -> FloatArray:
@@ -301,7 +324,9 @@ def transform(
     # In vacuum a ray of unit amplitude lasts sqrt(2 pi / (k lever)) of stretched time, lever = da/dY.
     lever = _vacuum_lever(along)
     unit = np.sqrt(2.0 * np.pi / (k * lever)) * count / extent
-    return ImpactField(float(impact[0]), spacing, spectrum * np.exp(1j * phase) / unit, k, np.asarray(reference))
+    return ImpactField(
+        float(impact[0]), spacing, spectrum * np.exp(1j * phase) / unit, k, np.asarray(reference), radius
+    )
 
 
 def _vacuum_lever(along: Frame) -> float:
@@ -380,8 +405,16 @@ def bending_angle(
     usual = np.sqrt(np.median(power[power > 0.25 * np.median(power)])) if power.size else 1.0
     limited = field.field / np.maximum(np.abs(field.field), parameters.floor * usual)
     lag = max(round(parameters.lag / field.spacing), 1)
-    turn, at, coherence, mean = _kernels.local_phase_rate(
-        limited, power, field.start, field.spacing, levels, half_width, np.where(cubic, CUBIC, 0.0), lag
+    turn, at, coherence, distance, mean = _kernels.local_phase_rate(
+        limited,
+        power,
+        field.start,
+        field.spacing,
+        levels,
+        half_width,
+        np.where(cubic, CUBIC, 0.0),
+        0.5 * np.pi / (field.wavenumber * reference_bending(levels, radius=field.radius, parameters=parameters)),
+        lag,
     )
     impact = field.start + field.spacing * np.arange(field.reference.size)
     stretched = np.interp(at, impact, field.reference) - turn / (field.wavenumber * field.spacing)
@@ -392,7 +425,7 @@ def bending_angle(
         order = np.argsort(exact[known], kind="stable")
         on_levels = np.interp(levels, exact[known][order], bending[known][order])
         on_levels[~known] = np.nan
-    width = np.sqrt(-2.0 * np.log(np.clip(coherence, 1e-6, 1.0))) / (field.wavenumber * lag * field.spacing)
+    width = np.sqrt(-2.0 * np.log(np.clip(coherence, 1e-6, 1.0))) / (field.wavenumber * distance)
     return WaveBending(on_levels, np.sqrt(mean), width)
 
 
