@@ -10,6 +10,7 @@ import xarray as xr
 from processors import constants
 from processors.geodesy import curvature
 from processors.occultation import cycle_slip, frame_check, level1b, recognition, repair
+from retrieval.occultation import profile_retrieval
 
 pytestmark = pytest.mark.oracle
 
@@ -111,3 +112,13 @@ def test_levels_of_atmprf_lie_at_curvature_radius_plus_undulation_plus_altitude(
     np.testing.assert_allclose(altitude, atm_prf["MSL_alt"].to_numpy()[::-1] * 1e3, atol=1.0)
     np.testing.assert_allclose(read["bending_angle"], atm_prf["Bend_ang"].to_numpy()[::-1])
     assert abs(read.attrs["reference_latitude"] - float(read["latitude"].mean())) < 1.0
+
+
+def test_refractivity_of_a_bending_profile_is_that_of_its_file(atm_prf: xr.Dataset) -> None:
+    found = profile_retrieval.retrieve_from_bending(recognition.read(atm_prf))
+    altitude, expected = atm_prf["MSL_alt"].to_numpy() * 1e3, atm_prf["Ref"].to_numpy()
+    layer = (altitude >= 2e3) & (altitude <= 20e3) & (expected > 0.0)
+    mine = np.exp(np.interp(altitude[layer], found["altitude"], np.log(found["refractivity"])))
+    difference = mine / expected[layer] - 1.0
+    assert abs(difference.mean()) < 2e-4
+    assert difference.std() < 2e-4
