@@ -190,6 +190,9 @@ def bending_from_refractivity(refractivity: FloatArray, *, radius: FloatArray, l
     """
     log_index = np.log1p(1e-6 * refractivity)
     refractional = radius * np.exp(log_index)
+    # No ray from outside turns where n r falls with height: levels inside a duct are left out.
+    reached = refractional < np.append(np.minimum.accumulate(refractional[::-1])[::-1][1:], np.inf)
+    log_index, refractional = log_index[reached], refractional[reached]
     gradient = log_index * np.gradient(np.log(log_index), refractional, edge_order=2)
     matrix = operator(refractional, scale=tail_scale(gradient, at=refractional)) * np.pi
     bending = -2.0 * refractional * (matrix @ gradient)

@@ -21,7 +21,7 @@ TEMPERATURE = 10
 FIT_ITERATIONS = 6
 FARTHEST = 3.0
 """Standard deviations beyond which no observation draws the background [1]."""
-LOWEST_TOP = 40_000.0
+HIGHEST_BOTTOM, LOWEST_TOP = 5_000.0, 40_000.0
 GPS_EPOCH = np.datetime64("1980-01-06", "ns")
 
 
@@ -163,9 +163,11 @@ def from_table(altitude: FloatArray, refractivity: FloatArray, temperature: Floa
     altitude, refractivity, temperature = (
         np.asarray(part, dtype=np.float64)[usable] for part in (altitude, refractivity, temperature)
     )
-    if altitude.size < 10 or (np.diff(altitude) <= 0.0).any() or altitude[-1] < LOWEST_TOP:
+    ends = altitude.size >= 10 and altitude[0] <= HIGHEST_BOTTOM and altitude[-1] >= LOWEST_TOP
+    if not ends or (np.diff(altitude) <= 0.0).any():
         raise BadInputError(
-            "background_unusable", "the background has no altitudes that increase from the ground to 40 km or more"
+            "background_unusable",
+            "the background has no altitudes that increase from below 5 km to 40 km or more",
         )
     if not ((refractivity > 0.0) & (temperature > 0.0)).all():
         raise BadInputError("background_unusable", "the background has refractivities or temperatures below zero")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from processors.arrays import FloatArray
+from processors.arrays import BoolArray, FloatArray
 from processors.geodesy import curvature, ellipsoid
 from retrieval.occultation import (
     abel,
@@ -65,7 +65,9 @@ def on_levels(profile: xr.Dataset, *, parameters: OccultationParameters) -> Entr
     reference = _reference(profile)
     impact = profile["impact_parameter"].to_numpy()
     grid = observation.levels(reference.radius, parameters=parameters.levels)
-    grid = grid[grid >= max(impact[0], _begin_of_merged(profile))]
+    # Below the first level of a merged bending that is used there is nothing to invert.
+    merged = impact[_merged_levels(profile)]
+    grid = grid[grid >= (merged[0] if merged.size else impact[0])]
     first, second = (_onto(profile, name, impact, grid) for name in ("bending_angle_l1", "bending_angle_l2"))
     corrected = _onto(profile, "bending_angle", impact, grid)
     if not np.isfinite(corrected).any():
@@ -73,12 +75,13 @@ def on_levels(profile: xr.Dataset, *, parameters: OccultationParameters) -> Entr
     return Entry(reference, grid, corrected, first, second, _tangent(profile, impact, grid))
 
 
-def _begin_of_merged(profile: xr.Dataset) -> float:
-    """Lowest impact parameter of the file's merged bending [m]: below it there is nothing to invert."""
+def _merged_levels(profile: xr.Dataset) -> BoolArray:
+    """Levels of the file's own merged bending angle; none where it has too few to be inverted."""
     if "bending_angle_optimized" not in profile:
-        return -np.inf
-    known = np.isfinite(profile["bending_angle_optimized"].to_numpy())
-    return float(profile["impact_parameter"].to_numpy()[known].min(initial=np.inf)) if known.any() else -np.inf
+        return np.zeros(profile.sizes["impact"], dtype=bool)
+    values = profile["bending_angle_optimized"].to_numpy()
+    known = np.isfinite(values) & (np.nan_to_num(values) > 0.0)
+    return np.asarray(known & (np.count_nonzero(known) >= values.size // 2))
 
 
 def _reference(profile: xr.Dataset) -> georeference.Reference:
@@ -202,12 +205,10 @@ def _merged_by_the_file(
     parameters: OccultationParameters,
 ) -> tuple[abel.BendingTable, statistical_optimization.OptimizedBending] | None:
     """The file's own merged bending, continued by the background drawn to it at its top; None where it has none."""
-    if "bending_angle_optimized" not in profile:
+    known = _merged_levels(profile)
+    if not known.any():
         return None
     values, impact = profile["bending_angle_optimized"].to_numpy(), profile["impact_parameter"].to_numpy()
-    known = np.isfinite(values) & (values > 0.0)
-    if np.count_nonzero(known) < values.size // 2:
-        return None
     top = impact[known][-1]
     above = entry.levels > top
     drawn = values[known][-1] / float(np.exp(np.interp(top, entry.levels, np.log(fitted.bending_angle))))

@@ -276,6 +276,7 @@ def _carried(difference: FloatArray, *, at: FloatArray, to: FloatArray, rule: Io
     middle = float(np.mean(at))
     about = at - middle
     independent = max((at[-1] - at[0]) / (2.0 * rule.guard), 1.0)
-    noise = float(np.var(difference)) * at.size / independent
+    rest = difference - np.polynomial.Polynomial.fit(at, difference, 1)(at)
+    noise = float(np.var(rest)) * at.size / independent
     slope = about / (float(np.sum(about**2)) + noise / rule.usual_slope**2)
     return np.asarray(1.0 / at.size + (to[:, None] - middle) * slope)

@@ -19,6 +19,8 @@ from retrieval.occultation import (
 )
 from retrieval.occultation.occultation_parameters import OccultationParameters
 
+LEAST_LEFT = 0.1
+"""Least share of an error at a level that counts at its altitude [1]: near super-refraction the profile is biased."""
 FINE_SPACING = 101.0
 """Distance of levels between which the bending angle is taken for a straight line [m]."""
 Mark = Callable[[str], None]
@@ -203,10 +205,12 @@ def invert(
     merged = merged_covariance(
         covariance, optimized=optimized, bridged=bridged, fitted=fitted, levels=levels, parameters=parameters
     )
+    # An error of the index also moves the level: at a given altitude less of it is left where refractivity falls fast.
+    left = 1.0 + 1e-6 * refractive.radius * np.gradient(refractive.refractivity, altitude)
     deviation = uncertainty.propagate(
         merged.random,
         systematic=merged.systematic,
-        operator=operator,
+        operator=operator * np.clip(left, LEAST_LEFT, 1.0)[:, None],
         refractivity=refractive.refractivity,
         altitude=altitude,
         latitude=reference.latitude,

@@ -17,7 +17,6 @@ from retrieval.occultation import (
     profile_retrieval,
     quality,
     resampling,
-    statistical_optimization,
     truncation,
 )
 
