@@ -162,8 +162,10 @@ def frame(geometry: RayGeometry, *, time: FloatArray, radius: float, parameters:
     turned = RayGeometry(*(part[order] for part in geometry))
     sinking = time[order]
     impact = _reference_rays(turned, radius=radius, parameters=parameters)
-    slope = _path_rate_slope(impact, turned)
-    return Frame(sinking, impact, _path_rate(impact, turned), slope, _integral(slope, sinking), turned)
+    stretched = turned.separation - turned.separation[0]
+    for distance in (turned.receiver_radius, turned.transmitter_radius):
+        stretched = stretched - _integral(impact / (distance * np.sqrt(distance**2 - impact**2)), distance)
+    return Frame(sinking, impact, _path_rate(impact, turned), _path_rate_slope(impact, turned), stretched, turned)
 
 
 def cut(along: Frame, *, top: float) -> Frame:
@@ -296,8 +298,7 @@ def transform(
     """
     k = frequency_wavenumber
     center = radius + 0.5 * (parameters.top + parameters.margin + parameters.bottom)
-    # Phase against rays of constant impact parameter `center`: its rate in stretched time is a - center.
-    base = _integral(along.rate - along.slope * (along.reference - center), along.time)
+    base = _path_of(center, along)
     phase, strength = _across_holes(excess_phase, amplitude, time=along.time, parameters=parameters)
     path = along.geometry.distance + phase - base
     step = float(np.median(np.abs(np.diff(along.time))))
@@ -327,6 +328,20 @@ def transform(
     return ImpactField(
         float(impact[0]), spacing, spectrum * np.exp(1j * phase) / unit, k, np.asarray(reference), radius
     )
+
+
+def _path_of(center: float, along: Frame) -> FloatArray:
+    """Path whose rate in stretched time is that of rays of one impact parameter, linear about the reference ray [m].
+
+    The integral of sigma(a0) + sigma'(a0) (center - a0) over the positions, not over time: the tags of the samples are
+    rounded, and the path between the satellites grows by kilometres a second.
+    """
+    impact, geometry = along.reference, along.geometry
+    path = center * (geometry.separation - geometry.separation[0])
+    for distance in (geometry.receiver_radius, geometry.transmitter_radius):
+        leg = np.sqrt(distance**2 - impact**2)
+        path = path + _integral(leg / distance + (impact - center) * impact / (distance * leg), distance)
+    return np.asarray(path)
 
 
 def _vacuum_lever(along: Frame) -> float:
