@@ -2,15 +2,17 @@
 
 Legend: x impact parameter (or refractional radius) n r [m], a impact parameter of the level looked at [m], q = sqrt(x2
 - a2) [m], y bending angle [rad], h half width of the window [m], w weights [1], C demodulated field in impact
-parameter, its strong part reduced to the phase [1], P product of neighbours, u position in the window, -1 to 1 [1].
+parameter, its strong part reduced to the phase [1], P product of neighbours, u position in the window, -1 to 1 [1], s
+values in a block [1], apart blocks between two whose coherence is taken [1], lo first value of a window, x0 and dx
+first value and distance of the values [m].
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-BLOCKS = 120
-"""Blocks a window is divided into, unless they become too long [1]."""
+BLOCKS, CUBIC_BLOCKS = 120, 16
+"""Blocks a window with a straight line and one with a cubic are divided into, unless they become too long [1]."""
 
 
 @njit(cache=True)
@@ -162,7 +164,8 @@ def local_phase_rate(
     for k in range(m):
         # Means of s values: in a wide window they stand out of noise that single values drown in; not so long that the
         # phase turns by half within them.
-        s = max(min(int(2.0 * h[k] / dx) // BLOCKS, int(longest[k] / dx)), 1)
+        blocks = CUBIC_BLOCKS if c[k] > 0.0 else BLOCKS
+        s = max(min(int(2.0 * h[k] / dx) // blocks, int(longest[k] / dx)), 1)
         apart = max(lag // s, 1)
         count = int(2.0 * h[k] / (s * dx))
         lo = int(np.round((levels[k] - x0) / dx + 0.5 - 0.5 * (count + 1) * s))

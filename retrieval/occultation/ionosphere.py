@@ -30,6 +30,8 @@ class IonosphereParameters:
         Impact heights between which the noise decides [m].
     guard : float
         Distance above the loss of the second signal where its bending is not trusted [m].
+    beside : float
+        Thickness of the layers on both sides of a gap of the difference whose means are joined by a straight line [m].
     depth : float
         Thickness of the layer above it whose differences are carried down [m].
     scatter_limit : float
@@ -55,6 +57,7 @@ class IonosphereParameters:
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
     guard: float = 1_000.0
+    beside: float = 3_000.0
     depth: float = 15_000.0
     scatter_limit: float = 0.03
     scatter_top: float = 20_000.0
@@ -86,6 +89,8 @@ class IonosphereCorrection(NamedTuple):
         Half width of the smoothing [m].
     second_bottom : float
         Impact parameter down to which the second signal was used [m], NaN where nowhere.
+    gapped : bool
+        Whether the second signal is missing somewhere between.
     """
 
     bending_angle: FloatArray
@@ -96,6 +101,7 @@ class IonosphereCorrection(NamedTuple):
     systematic: FloatArray
     half_width: float
     second_bottom: float
+    gapped: bool
 
 
 def correct(
@@ -147,7 +153,7 @@ def correct(
         nothing = np.full_like(first, np.nan)
         blank = sparse.csr_array((first.size, first.size))
         return IonosphereCorrection(
-            nothing, nothing, blank, gain, np.ones(first.shape, dtype=bool), nothing, np.nan, np.nan
+            nothing, nothing, blank, gain, np.ones(first.shape, dtype=bool), nothing, np.nan, np.nan, False
         )
     half_width = _quietest(
         first, difference, valid=valid, impact_parameter=impact_parameter, radius=radius, gain=gain, rule=parameters
@@ -158,9 +164,16 @@ def correct(
     smooth = smoother @ np.where(valid, difference, 0.0)
     smooth[np.diff(smoother.indptr) == 0] = np.nan
     kappa = _kappa(frequency, parameters)
-    lowest = float(impact_parameter[valid][0])
-    distance = np.where(extrapolated, lowest - impact_parameter, 0.0)
-    carried = gain * parameters.extrapolation_rate * distance * np.maximum(np.abs(smooth), parameters.least_difference)
+    observed = impact_parameter[~extrapolated & (impact_parameter >= impact_parameter[valid][0])]
+    lowest = float(observed[0])
+    after = np.clip(np.searchsorted(observed, impact_parameter), 0, observed.size - 1)
+    nearest = np.minimum(
+        np.abs(observed[after] - impact_parameter), np.abs(observed[np.maximum(after - 1, 0)] - impact_parameter)
+    )
+    distance = np.where(extrapolated, nearest, 0.0)
+    carried = (
+        abs(gain) * parameters.extrapolation_rate * distance * np.maximum(np.abs(smooth), parameters.least_difference)
+    )
     left = parameters.residual_error * kappa * smooth**2
     return IonosphereCorrection(
         bending_angle=first + gain * smooth + kappa * smooth**2,
@@ -171,6 +184,7 @@ def correct(
         systematic=np.hypot(carried, left),
         half_width=half_width,
         second_bottom=lowest,
+        gapped=bool((extrapolated & (impact_parameter > lowest) & (impact_parameter < observed[-1])).any()),
     )
 
 
@@ -202,7 +216,7 @@ def _second_bottom(
         difference, at=impact_parameter, levels=impact_parameter, half_width=rule.guard
     ).scatter
     judged = present & (impact_parameter >= bottom) & (impact_parameter <= radius + rule.scatter_top)
-    wild = judged & (np.nan_to_num(gain * scatter) > rule.scatter_limit * np.abs(np.nan_to_num(first)))
+    wild = judged & (np.nan_to_num(abs(gain) * scatter) > rule.scatter_limit * np.abs(np.nan_to_num(first)))
     return float(impact_parameter[wild][-1] + rule.guard) if wild.any() else bottom
 
 
@@ -249,23 +263,62 @@ def _smoother(
 ) -> tuple[sparse.csr_array, BoolArray]:
     """Operator of the smoothing with the straight line below, and where that is."""
     m = impact_parameter.size
-    start, count, weights = _kernels.line_weights(impact_parameter, valid, half_width, resampling.MINIMUM_SAMPLES)
+    trusted, gaps = _without_gaps(impact_parameter, valid=valid, half_width=half_width, rule=rule)
+    start, count, weights = _kernels.line_weights(impact_parameter, trusted, half_width, resampling.MINIMUM_SAMPLES)
+    rows, columns, values = [], [], []
+    for low, high in gaps:
+        count[low + 1 : high] = 0
+        sides = [
+            np.flatnonzero(trusted & (np.abs(impact_parameter - impact_parameter[at]) <= rule.beside))
+            for at in (low, high)
+        ]
+        inside = np.arange(low + 1, high)
+        share = (impact_parameter[inside] - impact_parameter[low]) / (impact_parameter[high] - impact_parameter[low])
+        for side, part in zip(sides, (1.0 - share, share), strict=True):
+            rows.append(np.repeat(inside, side.size))
+            columns.append(np.tile(side, inside.size))
+            values.append(np.repeat(part / side.size, side.size))
     used = np.arange(weights.shape[1]) < count[:, None]
-    rows = np.repeat(np.arange(m), count)
-    columns = (start[:, None] + np.arange(weights.shape[1]))[used]
-    inside = sparse.csr_array((weights[used], (rows, columns)), shape=(m, m))
-    lowest = impact_parameter[valid][0]
-    below = impact_parameter < lowest
-    layer = np.flatnonzero(valid & (impact_parameter <= lowest + rule.depth))
-    carried = _carried(difference[layer], at=impact_parameter[layer], to=impact_parameter[below], rule=rule)
-    outside = sparse.csr_array(
-        (
-            carried.ravel(),
-            (np.repeat(np.flatnonzero(below), layer.size), np.tile(layer, np.count_nonzero(below))),
-        ),
-        shape=(m, m),
+    rows.append(np.repeat(np.arange(m), count))
+    columns.append((start[:, None] + np.arange(weights.shape[1]))[used])
+    values.append(weights[used])
+    lowest = impact_parameter[trusted][0]
+    below = np.flatnonzero(impact_parameter < lowest)
+    layer = np.flatnonzero(trusted & (impact_parameter <= lowest + rule.depth))
+    rows.append(np.repeat(below, layer.size))
+    columns.append(np.tile(layer, below.size))
+    values.append(
+        _carried(difference[layer], at=impact_parameter[layer], to=impact_parameter[below], rule=rule).ravel()
     )
-    return sparse.csr_array(inside + outside), below
+    where = (np.concatenate(rows), np.concatenate(columns))
+    carried = np.zeros(m, dtype=bool)
+    carried[below] = True
+    for low, high in gaps:
+        carried[low + 1 : high] = True
+    return sparse.csr_array((np.concatenate(values), where), shape=(m, m)), carried
+
+
+def _without_gaps(
+    impact_parameter: FloatArray, *, valid: BoolArray, half_width: float, rule: IonosphereParameters
+) -> tuple[BoolArray, list[tuple[int, int]]]:
+    """Levels to be trusted, and the last before and the first after each gap wider than the smoothing.
+
+    What lies beside such a gap is left out, too: there the slopes are taken from one side.
+    """
+    trusted = valid.copy()
+    for last, first in _holes(impact_parameter, valid=valid, wider=half_width):
+        low, high = impact_parameter[last] - 2.0 * rule.guard, impact_parameter[first] + 2.0 * rule.guard
+        trusted &= ~((impact_parameter > low) & (impact_parameter < high))
+    if np.count_nonzero(trusted) < resampling.MINIMUM_SAMPLES:
+        return valid, []
+    return trusted, _holes(impact_parameter, valid=trusted, wider=half_width)
+
+
+def _holes(impact_parameter: FloatArray, *, valid: BoolArray, wider: float) -> list[tuple[int, int]]:
+    """Neighbouring valid levels between which others are missing over more than a distance."""
+    known = np.flatnonzero(valid)
+    apart = (np.diff(known) > 1) & (np.diff(impact_parameter[known]) > wider)
+    return [(int(known[at]), int(known[at + 1])) for at in np.flatnonzero(apart)]
 
 
 def _carried(difference: FloatArray, *, at: FloatArray, to: FloatArray, rule: IonosphereParameters) -> FloatArray:

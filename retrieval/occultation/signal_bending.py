@@ -30,6 +30,8 @@ BY_LEVEL = (
     "spectral_width",
 )
 """Fields of a signal's bending that have one value a level."""
+WIDE_GAP = 3_000.0
+"""Width of a gap that the phase is hardly carried across [m]."""
 LINEAR_NOISE, CUBIC_NOISE = 1.5, 9.375
 """Variance of a least-squares slope [1]: times noise density over the cube of the half width."""
 
@@ -101,7 +103,7 @@ class SignalBending(NamedTuple):
     bending_angle : FloatArray
         Bending angle [rad], NaN where missing, shape (m,).
     coarser : FloatArray
-        The same with windows of wave optics twice as wide [rad].
+        The same with windows twice as wide [rad].
     geometric : FloatArray
         By geometric optics alone [rad].
     wave_weight : FloatArray
@@ -207,7 +209,7 @@ def rays(
     whole = wave_optics.frame(arc.geometry, time=time, radius=reference.radius, parameters=waves)
     rate = np.abs(np.gradient(whole.reference, whole.time))
     step = float(np.median(np.diff(time)))
-    lower = max(waves.top - (float(whole.reference[0]) - reference.radius - waves.margin), 0.0)
+    lower = max(waves.top - (_first_heard(level1b, whole) - reference.radius - waves.margin), 0.0)
     waves = dataclasses.replace(waves, top=waves.top - lower)
     blend = dataclasses.replace(blend, top=blend.top - lower, bottom=blend.bottom - lower)
     along = None
@@ -223,6 +225,13 @@ def rays(
         waves=waves,
         blend=blend,
     )
+
+
+def _first_heard(level1b: xr.Dataset, whole: wave_optics.Frame) -> float:
+    """Impact parameter of the reference ray of the highest sample of the first signal [m]."""
+    heard = np.isfinite(level1b["excess_phase"].to_numpy()[0])
+    sinking = heard if whole.time[0] < whole.time[-1] else heard[::-1]
+    return float(whole.reference[int(np.argmax(sinking))])
 
 
 def bending(
@@ -264,18 +273,16 @@ def bending(
     rate = geometric_optics.excess_doppler(phase, time=of.time, parameters=doppler)
     samples = geometric_optics.bending_angle_from_doppler(rate, geometry=of.arc.geometry)
     gaps = geometric_optics.gaps(samples, time=of.time, parameters=doppler)
-    geometric = resampling.outside_gaps(
-        resampling.onto_levels(
-            samples.bending_angle, at=samples.impact_parameter, levels=levels, half_width=blend.half_width
-        ),
-        levels=levels,
-        gaps=gaps,
-    ).value
+    geometric = _geometric(samples, gaps=gaps, levels=levels, half_width=blend.half_width)
+    longer = dataclasses.replace(doppler, window=2.0 * doppler.window)
+    slower = geometric_optics.bending_angle_from_doppler(
+        geometric_optics.excess_doppler(phase, time=of.time, parameters=longer), geometry=of.arc.geometry
+    )
     noise = _phase_noise(phase, of=of, parameters=blend)
     blank = np.full_like(levels, np.nan)
     found = SignalBending(
         bending_angle=geometric,
-        coarser=geometric,
+        coarser=_geometric(slower, gaps=gaps, levels=levels, half_width=blend.half_width),
         geometric=geometric,
         wave_weight=np.zeros_like(levels),
         cubic=levels - of.radius > blend.cubic_bottom,
@@ -298,6 +305,14 @@ def bending(
     return _with_waves(
         found._replace(field=field, wave_width=width), of=of, levels=levels, thickness=blend.border_thickness[signal]
     )
+
+
+def _geometric(samples: BendingAngle, *, gaps: FloatArray, levels: FloatArray, half_width: float) -> FloatArray:
+    """Bending of geometric optics on levels, missing within gaps [rad]."""
+    found = resampling.onto_levels(
+        samples.bending_angle, at=samples.impact_parameter, levels=levels, half_width=half_width
+    )
+    return resampling.outside_gaps(found, levels=levels, gaps=gaps).value
 
 
 def _field(
@@ -336,7 +351,11 @@ def _with_waves(
     low = found.wave_weight > 0.0
     return found._replace(
         bending_angle=_mixed(narrow.bending_angle, found, levels),
-        coarser=at_width(found, of=of, levels=levels, width=2.0 * found.wave_width),
+        coarser=_mixed(
+            _waves_on_levels(found, of=of, levels=levels, width=2.0 * found.wave_width).bending_angle,
+            found._replace(geometric=found.coarser),
+            levels,
+        ),
         amplitude=narrow.amplitude,
         spectral_width=narrow.spectral_width,
         border=shadow.border(narrow.amplitude[low], impact_parameter=levels[low], thickness=thickness),
@@ -400,10 +419,18 @@ def _waves_on_levels(
 
 
 def _mixed(wave: FloatArray, signal: SignalBending, levels: FloatArray) -> FloatArray:
-    """Weighted mean with geometric optics, of which the part without weight may be missing; nothing within a gap."""
+    """Weighted mean with geometric optics, of which the part without weight may be missing; nothing within a gap.
+
+    Beside a wide gap the field rings, and windows reach into it: half a window more is left out.
+    """
     weight = signal.wave_weight
+    reach = np.where(weight > 0.0, np.nan_to_num(signal.wave_width), 0.0)
     mean = np.where(weight > 0.0, weight * wave, 0.0) + np.where(weight < 1.0, (1.0 - weight) * signal.geometric, 0.0)
-    return np.where(resampling.inside_gaps(levels, gaps=signal.gaps), np.nan, mean)
+    wide = signal.gaps[np.diff(signal.gaps, axis=1)[:, 0] > WIDE_GAP]
+    hidden = resampling.inside_gaps(levels, gaps=signal.gaps)
+    for below, above in wide:
+        hidden |= (levels > below - reach) & (levels < above + reach)
+    return np.where(hidden, np.nan, mean)
 
 
 def _cosine_fall(height: FloatArray, parameters: BlendParameters) -> FloatArray:

@@ -23,6 +23,8 @@ class OptimizationParameters:
         Relative standard deviation of the fitted background [1].
     background_length : float
         Correlation length of its error [m], Gobiet and Kirchengast (2004).
+    gross_error : float
+        Distance of the observation from the background at which it is left out, in standard deviations of both [1].
     observed_below : float
         Impact height below which the observation alone counts [m].
     noise_bottom, noise_top : float
@@ -33,6 +35,7 @@ class OptimizationParameters:
 
     background_error: float = 0.20
     background_length: float = 6_000.0
+    gross_error: float = 5.0
     observed_below: float = 30_000.0
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
@@ -72,6 +75,8 @@ class OptimizedBending(NamedTuple):
         Gain of the merged levels with respect to all levels [1], shape (merged, m).
     prior : FloatArray
         Covariance the background leaves at the merged levels [1], in rad2, shape (merged, merged).
+    outliers : int
+        Merged levels whose observation is so far from the background that it was left out [1].
     """
 
     bending_angle: FloatArray
@@ -79,6 +84,7 @@ class OptimizedBending(NamedTuple):
     merged: BoolArray
     gain: FloatArray
     prior: FloatArray
+    outliers: int = 0
 
 
 def noise(
@@ -170,6 +176,9 @@ def optimize(
     rows, used = np.flatnonzero(merged), np.flatnonzero(merged & present)
     prior = background_covariance(background[merged], impact_parameter=impact_parameter[merged], parameters=parameters)
     gain = np.zeros((rows.size, observed.size))
+    spread = np.sqrt(np.diag(prior) + np.diag(covariance)[rows])
+    far = np.abs(np.nan_to_num(observed[rows] - background[rows])) > parameters.gross_error * spread
+    used = np.setdiff1d(used, rows[far])
     bending = np.where(present, observed, background)
     weight = present.astype(np.float64)
     bending[merged], weight[merged] = background[merged], 0.0
@@ -184,4 +193,4 @@ def optimize(
         left = np.eye(rows.size)
         left[:, seen] -= response
         prior = left @ prior @ left.T
-    return OptimizedBending(bending, weight, merged, gain, prior)
+    return OptimizedBending(bending, weight, merged, gain, prior, int(np.count_nonzero(far)))

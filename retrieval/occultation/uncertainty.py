@@ -26,6 +26,9 @@ class UncertaintyParameters:
     ----------
     largest_overestimate : float
         How much greater than its variance high up the noise of the corrected bending may be by the phases [1].
+    excess_share : float
+        Share of what lies beyond the noise of the phases high up that is the observation's: the rest is air that the
+        background does not know [1].
     excess_length : float
         Correlation length of what moves the phases beside noise [m].
     structure_factor : float
@@ -47,8 +50,9 @@ class UncertaintyParameters:
     """
 
     largest_overestimate: float = 2.0
-    excess_length: float = 2_700.0
-    structure_factor: float = 0.81
+    excess_share: float = 0.9
+    excess_length: float = 3_500.0
+    structure_factor: float = 0.74
     structure_window: float = 1_000.0
     structure_widths: float = 8.0
     systematic_floor: float = 1e-5
@@ -242,7 +246,7 @@ def bending_covariance(
     excess = noise
     if high.any():
         predicted = float(np.mean(np.diag(thermal)[high]))
-        excess = float(np.sqrt(max(noise**2 - predicted, 0.0)))
+        excess = parameters.excess_share * float(np.sqrt(max(noise**2 - predicted, 0.0)))
         # Far less noise than the phases show one by one is what both signals share, the irregular ionosphere.
         if predicted > 0.0:
             thermal *= min(1.0, parameters.largest_overestimate * noise**2 / predicted)
@@ -321,10 +325,10 @@ def _structure(
     twice the width has an eighth of it, by least squares in common with the narrower one.
     """
     difference = (signal.coarser - signal.bending_angle) ** 2
-    usable = np.isfinite(difference) & (signal.wave_weight > 0.0)
+    usable = np.isfinite(difference)
     if not usable.any():
         return np.zeros_like(levels)
-    widths = np.where(usable, np.nan_to_num(signal.wave_width), 0.0)
+    widths = np.where(signal.wave_weight > 0.5, np.nan_to_num(signal.wave_width), signal.geometric_width)
     reach = np.maximum(parameters.structure_window, parameters.structure_widths * widths)
     mean = _running_mean(np.where(usable, difference - 0.875 * own, 0.0), usable, levels, reach)
     return np.asarray(parameters.structure_factor * np.sqrt(np.maximum(mean, 0.0)))

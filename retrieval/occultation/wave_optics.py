@@ -356,26 +356,32 @@ def _across_holes(
 ) -> tuple[FloatArray, FloatArray]:
     """Phase [m] and amplitude [1] with something in every hole, lest its edges ring in the transform.
 
-    A cubic through what lies beside carries the phase across a short hole, whose levels nobody will call observed. In a
-    long one the amplitude is zero.
+    A cubic through what lies beside carries the phase across a short hole, whose levels nobody will call observed.
+    Beside a long one the amplitude falls to zero.
     """
-    present = np.isfinite(phase) & np.isfinite(amplitude)
+    present = np.isfinite(phase)
     index = np.arange(phase.size)
-    if present.all() or not present.any():
-        return np.nan_to_num(phase), np.where(present, np.nan_to_num(amplitude), 0.0)
+    strong = np.isfinite(amplitude)
+    if not present.any() or not strong.any():
+        return np.nan_to_num(phase), np.zeros_like(phase)
+    strength = np.where(present, np.interp(index, index[strong], amplitude[strong]), 0.0)
     filled = np.interp(index, index[present], phase[present])
-    strength = np.where(present, amplitude, 0.0)
+    step = float(np.median(np.abs(np.diff(time))))
+    reach = max(round(parameters.smoothing / step), 4)
     known = np.flatnonzero(present)
     for last, first in zip(known[:-1][np.diff(known) > 1], known[1:][np.diff(known) > 1], strict=True):
         if abs(time[first] - time[last]) > parameters.longest_hole:
+            fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, reach + 1) / reach)
+            before, after = strength[max(last - reach + 1, 0) : last + 1], strength[first : first + reach]
+            before *= fall[-before.size :] if before.size else 1.0
+            after *= fall[::-1][: after.size]
             continue
-        hole = slice(last + 1, first)
-        middle, reach = 0.5 * (time[last] + time[first]), 0.5 * abs(time[first] - time[last]) + parameters.smoothing
-        beside = present & (np.abs(time - middle) <= reach)
-        if np.count_nonzero(beside) > 8:
+        beside = np.concatenate([index[max(last - reach, 0) : last + 1], index[first : first + reach + 1]])
+        beside = beside[present[beside]]
+        if beside.size > 8:
             cubic = np.polynomial.Polynomial.fit(time[beside], phase[beside], 3)
-            filled[hole] = cubic(time[hole])
-            strength[hole] = np.interp(index[hole], index[present], amplitude[present])
+            filled[last + 1 : first] = cubic(time[last + 1 : first])
+            strength[last + 1 : first] = np.interp(index[last + 1 : first], index[strong], amplitude[strong])
     return filled, strength
 
 
