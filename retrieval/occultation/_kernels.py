@@ -295,11 +295,14 @@ def add_slope_rows(
     cubic: npt.NDArray[np.bool_],
     nodes: npt.NDArray[np.float64],
     size: npt.NDArray[np.float64],
+    noise: float,
+    cubic_variance: float,
 ) -> None:
     """Add to each row of M the weights of a least-squares slope over x - h to x + h, times the size of each node.
 
-    With u from -1 to 1 the slope of a line weighs by 1.5 u / h2, that of a cubic by (9.375 u - 13.125 u3) / h2. The
-    support of a row is widened to hold its weights.
+    With u from -1 to 1 the slope of a line weighs by 1.5 u / h2, that of a cubic by (9.375 u - 13.125 u3) / h2. Its
+    variance is 1.5 or the given number of times noise2 / h3: a row is scaled to it, as nodes are few. Its support is
+    widened to hold its weights.
     """
     for k in range(x.size):
         if not weight[k] > 0.0 or not h[k] > 0.0:
@@ -308,7 +311,14 @@ def add_slope_rows(
         hi = np.searchsorted(nodes, x[k] + h[k])
         if lo >= hi:
             continue
-        scale = weight[k] / (h[k] * h[k])
+        total = 0.0
+        for j in range(lo, hi):
+            u = (nodes[j] - x[k]) / h[k]
+            w = 9.375 * u - 13.125 * u * u * u if cubic[k] else 1.5 * u
+            total += (w * size[j]) ** 2
+        if total <= 0.0:
+            continue
+        scale = weight[k] * noise * np.sqrt((cubic_variance if cubic[k] else 1.5) / (h[k] ** 3 * total))
         for j in range(lo, hi):
             u = (nodes[j] - x[k]) / h[k]
             w = 9.375 * u - 13.125 * u * u * u if cubic[k] else 1.5 * u

@@ -32,8 +32,9 @@ BY_LEVEL = (
 """Fields of a signal's bending that have one value a level."""
 WIDE_GAP = 3_000.0
 """Width of a gap that the phase is hardly carried across [m]."""
-LINEAR_NOISE, CUBIC_NOISE = 1.5, 9.375
-"""Variance of a least-squares slope [1]: times noise density over the cube of the half width."""
+LINEAR_NOISE, CUBIC_NOISE, DOPPLER_NOISE = 1.5, 8.88, 9.375
+"""Variance of a least-squares slope [1], times noise density over the cube of the half width: of a line, of a cubic
+over means of 1/17 of the window, of a cubic over all samples."""
 
 
 @dataclass(frozen=True)

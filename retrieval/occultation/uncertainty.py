@@ -45,21 +45,21 @@ class UncertaintyParameters:
         Standard deviation of the temperature at the uppermost level [K].
     correlation_threshold : float
         Correlation at the correlation length [1].
-    smallest_amplitude : float
-        Amplitude in impact parameter below which the noise is not scaled further [1].
+    amplitudes : tuple
+        Amplitudes in impact parameter beyond which the noise is not scaled further [1].
     """
 
     largest_overestimate: float = 2.0
-    excess_share: float = 0.9
-    excess_length: float = 3_500.0
-    structure_factor: float = 0.74
+    excess_share: float = 0.85
+    excess_length: float = 5_000.0
+    structure_factor: float = 0.79
     structure_window: float = 1_000.0
     structure_widths: float = 8.0
     systematic_floor: float = 1e-5
     systematic_length: float = 10_000.0
     top_temperature: float = 20.0
     correlation_threshold: float = float(np.exp(-1.0))
-    smallest_amplitude: float = 0.2
+    amplitudes: tuple[float, float] = (0.2, 1.1)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,6 @@ def averaging_kernel(
     levels: FloatArray,
     nodes: FloatArray,
     parameters: UncertaintyParameters,
-    factor: float = 1.0,
     onto: NoiseResponse | None = None,
 ) -> NoiseResponse:
     """Response of the bending angle of a signal to independent pieces of phase noise.
@@ -164,8 +163,6 @@ def averaging_kernel(
         Impact parameters of the pieces of noise [m], shape (k,).
     parameters : UncertaintyParameters
         Smallest amplitude.
-    factor : float
-        Factor on the noise [1].
     onto : NoiseResponse, optional
         Response that this one is added to, in place.
 
@@ -175,14 +172,24 @@ def averaging_kernel(
         Operator.
     """
     response = onto or _no_response(levels.size, nodes.size)
-    size = factor * np.sqrt(signal.noise_density * np.gradient(nodes))
-    amplitude = np.clip(np.nan_to_num(signal.amplitude, nan=1.0), parameters.smallest_amplitude, 1.0)
-    for cubic, widths, weight in (
-        (signal.cubic, signal.wave_width, signal.wave_weight / amplitude),
-        (np.ones_like(signal.cubic), signal.geometric_width, 1.0 - signal.wave_weight),
+    size = np.sqrt(np.gradient(nodes))
+    noise = float(np.sqrt(signal.noise_density))
+    amplitude = np.clip(np.nan_to_num(signal.amplitude, nan=1.0), *parameters.amplitudes)
+    for cubic, widths, weight, variance in (
+        (signal.cubic, signal.wave_width, signal.wave_weight / amplitude, signal_bending.CUBIC_NOISE),
+        (np.ones_like(signal.cubic), signal.geometric_width, 1.0 - signal.wave_weight, signal_bending.DOPPLER_NOISE),
     ):
         _kernels.add_slope_rows(
-            response.matrix, response.support, levels, np.nan_to_num(widths), weight, cubic, nodes, size
+            response.matrix,
+            response.support,
+            levels,
+            np.nan_to_num(widths),
+            weight,
+            cubic,
+            nodes,
+            size,
+            noise,
+            variance,
         )
     return response
 
