@@ -1,6 +1,7 @@
 """Where occultations were: places, drift of the tangent point and lowest altitude on a map of the world, as PNG."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -28,8 +29,10 @@ WORDS = {True: "setting", False: "rising"}
 LARGEST, SMALLEST = 46.0, 5.0
 CROWD = 150.0
 """Number of soundings from which on markers shrink."""
-SCALE_TOP = (2.0, 8.0)
-"""Least and greatest end of the scale of lowest altitudes [km]."""
+SCALE_SHARES = (5.0, 95.0)
+"""Part of the lowest altitudes the scale spans [%]."""
+SCALE_WIDTH, SCALE_STEP = 0.5, 0.1
+"""Least width of the scale, and what its ends are multiples of [km]."""
 ZOOM = 1.5
 """Least half extent of the map of one event [degree]."""
 LABEL_STEP = 10.0
@@ -92,13 +95,35 @@ def _world(soundings: Sequence[sounding.Sounding]) -> Figure:
     axes.yaxis.set_major_locator(MultipleLocator(30.0))
     _style(axes, aspect=1.0)
     _draw_drifts(axes, soundings)
-    drawn = _draw_places(axes, soundings)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.72, pad=0.01, extend="max")
+    lowest = np.array([each.lowest_altitude for each in soundings]) / KILOMETRE
+    scale = _scale(lowest[np.isfinite(lowest)])
+    drawn = _draw_places(axes, soundings, scale=scale)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.72, pad=0.01, extend=scale.extend)
     bar.set_label("lowest altitude of the observation above the geoid [km]", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     axes.set_title(_title(soundings), fontsize=11)
     _draw_legend(axes, soundings)
     return figure
+
+
+class _Scale(NamedTuple):
+    """Ends of the scale of lowest altitudes [km], and on which sides altitudes lie beyond."""
+
+    low: float
+    high: float
+    extend: str
+
+
+def _scale(lowest: FloatArray) -> _Scale:
+    """Scale in which nearly all lowest altitudes differ."""
+    if not lowest.size:
+        return _Scale(0.0, SCALE_WIDTH, "neither")
+    first, last = np.percentile(lowest, SCALE_SHARES) / SCALE_STEP
+    # Rounding keeps a multiple a multiple.
+    low = float(np.floor(np.round(first, 6)) * SCALE_STEP)
+    high = max(float(np.ceil(np.round(last, 6)) * SCALE_STEP), low + SCALE_WIDTH)
+    beyond = (bool(lowest.min() < low), bool(lowest.max() > high))
+    return _Scale(low, high, {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither"))
 
 
 def _title(soundings: Sequence[sounding.Sounding]) -> str:
@@ -155,11 +180,10 @@ def _pieces(track: FloatArray) -> list[FloatArray]:
     return [piece for piece in np.split(points, cuts) if len(piece) > 1]
 
 
-def _draw_places(axes: Axes, soundings: Sequence[sounding.Sounding]) -> PathCollection:
+def _draw_places(axes: Axes, soundings: Sequence[sounding.Sounding], *, scale: _Scale) -> PathCollection:
     """Markers by direction, coloured by lowest altitude; the deepest lie on top."""
     lowest = np.array([each.lowest_altitude for each in soundings]) / KILOMETRE
     known = np.isfinite(lowest)
-    top = float(np.clip(np.percentile(lowest[known], 95.0), *SCALE_TOP)) if known.any() else SCALE_TOP[0]
     size = float(np.clip(LARGEST * CROWD / len(soundings), SMALLEST, LARGEST))
     order = np.argsort(-np.nan_to_num(lowest, nan=np.inf), kind="stable")
     drawn: list[PathCollection] = []
@@ -173,12 +197,14 @@ def _draw_places(axes: Axes, soundings: Sequence[sounding.Sounding]) -> PathColl
                 marker=marker,
                 s=size,
                 cmap=colormaps[COLORMAP].with_extremes(bad=NOTHING),
-                vmin=0.0,
-                vmax=top,
+                vmin=scale.low,
+                vmax=scale.high,
                 edgecolors="black",
                 linewidths=0.3 if size > SMALLEST else 0.0,
                 zorder=3.0,
                 plotnonfinite=True,
+                # A marker at the date line is whole.
+                clip_on=False,
             )
         )
     return drawn[0]
@@ -227,8 +253,8 @@ def _near(short: sounding.Sounding) -> Figure:
 
 def _event_title(short: sounding.Sounding) -> str:
     moment = f"{short.time}".replace("T", " ")
-    lowest = short.lowest_altitude / KILOMETRE
-    reach = f"observed down to {lowest:.2f} km" if np.isfinite(lowest) else "nothing retrieved"
+    lowest = short.lowest_altitude
+    reach = f"observed down to {profile_plot.depth(lowest)}" if np.isfinite(lowest) else "nothing retrieved"
     return (
         f"{short.occultation_id}   {WORDS[short.setting]}   {moment} UTC\n"
         f"{profile_plot.place(short.latitude, short.longitude)}   {reach}"
@@ -257,7 +283,7 @@ def _label_altitudes(axes: Axes, altitude: FloatArray, east: FloatArray, north: 
         if all(np.hypot((at[0] - other[0]) / aspect, at[1] - other[1]) > room for other in placed):
             placed.append(at)
             axes.annotate(
-                f"{height:.3g} km",
+                f"{height:.3g} km" if height >= 1.0 else profile_plot.depth(height * KILOMETRE),
                 (float(at[0]), float(at[1])),
                 xytext=tuple(LABEL_OFFSET * across),
                 textcoords="offset points",

@@ -15,9 +15,13 @@ from products import profile_plot, sounding
 KILOMETRE = 1_000.0
 DEPTHS = (0.5, 1.0, 2.0)
 """Altitudes below which the share of profiles is told [km]."""
-BIN = 0.25
-TOP = (4.0, 15.0)
-"""Least and greatest top of the panels [km]."""
+BINS = (0.5, 0.25, 0.1, 0.05, 0.025, 0.01)
+"""Widths of the bins of altitude, of which the first is taken that gives enough of them [km]."""
+FEWEST_BINS = 8
+TOP, TOP_STEP = (1.0, 15.0), 0.5
+"""Least and greatest top of the panels, and what it is a multiple of [km]."""
+REASON_ROWS, REASON_HEIGHT = 8, 0.35
+"""Rows the panel of reasons has room for at least, and the height of a bar in rows [1]."""
 STYLES = {True: "-", False: "--"}
 WORDS = {True: "setting", False: "rising"}
 
@@ -192,18 +196,41 @@ def figure_from_soundings(soundings: Sequence[sounding.Sounding]) -> Figure:
         raise ValueError("no occultations to draw")
     made = groups(soundings)
     reached = np.concatenate([group.lowest[np.isfinite(group.lowest)] for group in made])
-    top = float(np.clip(np.ceil(np.percentile(reached, 98.0)), *TOP)) if reached.size else TOP[0]
-    bottom = min(0.0, float(np.floor(reached.min() / BIN) * BIN)) if reached.size else 0.0
+    extent = _extent(reached)
     figure = Figure(figsize=(13.5, 7.0), layout="constrained")
     cumulative, histogram, reasons = figure.subplots(1, 3, gridspec_kw={"width_ratios": (1.5, 1.0, 0.9)})
-    _draw_cumulative(cumulative, made, bottom=bottom, top=top)
-    _draw_histogram(histogram, made, bottom=bottom, top=top)
+    _draw_cumulative(cumulative, made, extent=extent)
+    _draw_histogram(histogram, made, extent=extent)
     _draw_reasons(reasons, soundings)
     _draw_legend(figure, made)
     whole = np.array([_reach(each) for each in soundings])
     shares = ", ".join(f"{100.0 * share_below(whole, depth):.0f} % below {depth:g} km" for depth in DEPTHS)
-    figure.suptitle(f"{len(soundings)} profiles: {shares} above the geoid", fontsize=12)
+    figure.suptitle(f"{_counted(len(soundings))}: {shares} above the geoid", fontsize=12)
     return figure
+
+
+class _Extent(NamedTuple):
+    """Altitudes drawn and width of their bins, which divides them [km]."""
+
+    bottom: float
+    top: float
+    bin: float
+
+
+def _extent(reached: FloatArray) -> _Extent:
+    """Altitudes that show nearly all profiles, in bins narrow enough to tell these apart."""
+    if not reached.size:
+        return _Extent(0.0, TOP[0], BINS[0])
+    highest = float(np.percentile(reached, 98.0))
+    top = float(np.clip(np.ceil(highest / TOP_STEP) * TOP_STEP, *TOP))
+    lowest = float(reached.min())
+    spread = min(highest, top) - lowest
+    width = next((each for each in BINS if spread >= FEWEST_BINS * each), BINS[-1])
+    return _Extent(min(0.0, float(np.floor(lowest / width) * width)), top, width)
+
+
+def _counted(number: int) -> str:
+    return f"{number} profile{'' if number == 1 else 's'}"
 
 
 def _style(axes: Axes) -> None:
@@ -213,8 +240,9 @@ def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_cumulative(axes: Axes, made: Sequence[Group], *, bottom: float, top: float) -> None:
+def _draw_cumulative(axes: Axes, made: Sequence[Group], *, extent: _Extent) -> None:
     """Share of profiles whose observation reaches below each altitude."""
+    bottom, top = extent.bottom, extent.top
     for group in made:
         below = 100.0 * np.arange(group.lowest.size + 1) / group.lowest.size
         finite = group.lowest[np.isfinite(group.lowest)]
@@ -237,18 +265,19 @@ def _draw_cumulative(axes: Axes, made: Sequence[Group], *, bottom: float, top: f
     _style(axes)
 
 
-def _draw_histogram(axes: Axes, made: Sequence[Group], *, bottom: float, top: float) -> None:
+def _draw_histogram(axes: Axes, made: Sequence[Group], *, extent: _Extent) -> None:
     """Number of profiles by lowest altitude, zones stacked; what ends higher is counted in the last bin."""
-    edges = np.arange(bottom, top + BIN / 2.0, BIN)
+    bottom, top, width = extent
+    edges = bottom + width * np.arange(round((top - bottom) / width) + 1)
     base = np.zeros(edges.size - 1)
     for zone in ZONES:
         lowest = [group.lowest[np.isfinite(group.lowest)] for group in made if group.zone == zone]
         if lowest:
-            counts, _ = np.histogram(np.minimum(np.concatenate(lowest), top), edges)
+            counts, _ = np.histogram(np.minimum(np.concatenate(lowest), edges[-1]), edges)
             axes.barh(
                 edges[:-1],
                 counts,
-                BIN,
+                width,
                 left=base,
                 align="edge",
                 color=zone.color,
@@ -259,7 +288,7 @@ def _draw_histogram(axes: Axes, made: Sequence[Group], *, bottom: float, top: fl
             base = base + counts
     axes.set_ylim(bottom, top)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(f"profiles per {BIN * KILOMETRE:.0f} m", fontsize=9)
+    axes.set_xlabel(f"profiles per {width * KILOMETRE:.0f} m", fontsize=9)
     axes.set_ylabel("lowest altitude above the geoid [km]", fontsize=9)
     _style(axes)
 
@@ -269,7 +298,7 @@ def _draw_reasons(axes: Axes, soundings: Sequence[sounding.Sounding]) -> None:
     counted = Counter(each.truncation_reason for each in soundings).most_common()[::-1]
     words = [profile_plot.TRUNCATIONS.get(name, name.replace("_", " ")) for name, _ in counted]
     counts = [count for _, count in counted]
-    bars = axes.barh(range(len(counts)), counts, 0.55, color="#7d8c99")
+    bars = axes.barh(range(len(counts)), counts, REASON_HEIGHT, color="#7d8c99")
     labels = [
         f"{word}: {count} ({100.0 * count / len(soundings):.0f} %)" for word, count in zip(words, counts, strict=True)
     ]
@@ -278,7 +307,8 @@ def _draw_reasons(axes: Axes, soundings: Sequence[sounding.Sounding]) -> None:
             label, (0.0, bar.get_y() + bar.get_height()), xytext=(2, 3), textcoords="offset points", fontsize=8.5
         )
     axes.set_yticks([])
-    axes.set_ylim(-0.6, max(len(counts), 4) - 0.2)
+    # The most frequent one is at the top, however few there are.
+    axes.set_ylim(min(len(counts) - REASON_ROWS, 0) - 0.4, len(counts) - 0.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("profiles", fontsize=9)
     axes.set_title("why the profiles end", fontsize=10)
@@ -291,7 +321,7 @@ def _draw_legend(figure: Figure, made: Sequence[Group]) -> None:
     labels = []
     for group in made:
         shares = " / ".join(f"{100.0 * share_below(group.lowest, depth):.0f}" for depth in DEPTHS)
-        labels.append(f"{group.zone.name}, {WORDS[group.setting]}: {group.lowest.size} profiles, {shares} %")
+        labels.append(f"{group.zone.name}, {WORDS[group.setting]}: {_counted(group.lowest.size)}, {shares} %")
     depths = " / ".join(f"{depth:g}" for depth in DEPTHS)
     figure.legend(
         handles,

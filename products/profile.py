@@ -21,6 +21,66 @@ COORDINATES = (
 )
 TIME_EPOCH = np.datetime64("2000-01-01T00:00:00", "ns")
 CONVENTIONS = "CF-1.11, ACDD-1.3"
+GIVEN_BENDING = "bending angle as given by"
+STRETCHES = 6
+"""Changes of the spacing of levels up to which each is told [1]."""
+CONVENTIONS_OF_ALL = {
+    "frame": (
+        "positions are Earth-fixed, WGS 84; the centre of curvature is fixed in the inertial frame that coincides with"
+        " the Earth-fixed one at reference_time"
+    ),
+    "bending_angle": "positive toward the Earth, of the whole path, at a common impact parameter of both signals",
+    "impact_parameter": "refractive index times distance from center_of_curvature at the tangent point",
+    "altitude": (
+        "altitude = r - radius_of_curvature - undulation with r = impact_parameter / refractive index: above the geoid"
+        " as it is at the reference point"
+    ),
+    "tangent_point": (
+        "latitude and longitude are geodetic and those of the lowest point of the bent ray of the level; azimuth is"
+        " from transmitter to receiver, clockwise from true north"
+    ),
+    "gravity": (
+        "normal gravity of WGS 84 at the reference latitude (Somigliana), falling with the inverse square of altitude"
+        " plus effective radius; geopotential_height is its integral over 9.80665 m s-2"
+    ),
+    "uncertainty": (
+        "one standard deviation. Random: noise of the phases or of the bending angle, irregular ionosphere and clocks,"
+        " structure finer than the resolution. Systematic, common to many levels: background, ionosphere carried below"
+        " the loss of the second signal and its residual, bridged gaps, geometry. The total is the root of the summed"
+        " squares. The bias below super-refraction is flagged, not in it"
+    ),
+}
+CONVENTIONS_OF_PHASES = {
+    "excess_phase": "positive for delay: optical path minus distance, the distance from the transmitter at transmission"
+    " to the receiver at reception",
+    "orbits": "receiver at reception, transmitter at transmission, both in the Earth-fixed axes of the receive time",
+    "reference_point": (
+        "tangent point on the ellipsoid of the straight line between the satellites at reference_time, the moment the"
+        " line touches the ellipsoid; sphere of the ellipsoid's curvature along the azimuth there"
+    ),
+    "ionosphere": (
+        "bending_angle is corrected to first order, a1 + f2^2 / (f1^2 - f2^2) <a1 - a2>, and for the residual,"
+        " kappa <a1 - a2>^2, with the smoothed difference of the signals"
+    ),
+}
+CONVENTIONS_OF_BENDING = {
+    "reference_point": "time, place, azimuth, radius and undulation as given with the bending angle; the centre of"
+    " curvature is that of the ellipsoid there where the file does not state it Earth-fixed",
+    "ionosphere": "as corrected by the centre that made the bending angle",
+}
+BACKGROUND_BESIDE_PHASES = (
+    "is merged with it by observation_weight: in bending_angle_optimized and what follows from that, not in"
+    " bending_angle"
+)
+BACKGROUND_BESIDE_GIVEN = (
+    "goes on above the bending angle the centre had merged with its own background, or is merged by observation_weight"
+    " where it had merged none"
+)
+BACKGROUND_INDICES = {
+    "background_f107": "F10.7 of the previous day",
+    "background_f107_average": "its 81-day mean",
+    "background_ap": "Ap",
+}
 IDENTITY = (
     "occultation_id",
     "transmitter",
@@ -109,6 +169,7 @@ def profile_from_retrieval(
         **_duration(retrieved),
         **_extent(product),
         **_origin(retrieved, parameters=parameters, inputs=inputs or {}),
+        **_conventions(retrieved),
     }
     return schema.check(product, product=PRODUCT)
 
@@ -187,7 +248,7 @@ def _extent(product: xr.Dataset) -> dict[str, Any]:
         "geospatial_vertical_max": float(altitude.max()),
         "geospatial_vertical_positive": "up",
         "geospatial_vertical_units": "m",
-        "geospatial_vertical_resolution": "levels 50, 100 and 500 m apart, see bending_angle_resolution",
+        "geospatial_vertical_resolution": _resolution(product),
         "geospatial_bounds_crs": "EPSG:4326",
         "geospatial_bounds_vertical_crs": "EPSG:5773",
         "geospatial_lat_units": "degrees_north",
@@ -202,23 +263,75 @@ def _extent(product: xr.Dataset) -> dict[str, Any]:
     return extent
 
 
+def _resolution(product: xr.Dataset) -> str:
+    """Spacing of the levels in words, from the levels themselves."""
+    height = product["impact_height"].to_numpy()
+    spacing = np.round(np.diff(height)).astype(np.int64)
+    # Where the spacing changes; the last stretch has no end.
+    ends = np.flatnonzero(np.diff(spacing))
+    words = f"levels {spacing.min()} to {spacing.max()} m apart in impact height"
+    if ends.size < STRETCHES:
+        layers = [f"{spacing[end]} m to {height[end + 1] / 1e3:.4g} km" for end in ends]
+        words = "levels in impact height: " + ", ".join([*layers, f"{spacing[-1]} m above"])
+    return words + ("; see bending_angle_resolution" if "bending_angle_resolution" in product else "")
+
+
 def _origin(retrieved: xr.Dataset, *, parameters: Any, inputs: Mapping[str, str]) -> dict[str, Any]:
     """Software, parameters and inputs."""
     version = provenance.software_version()
     listed = "; ".join(f"{name} sha256:{digest}" for name, digest in sorted(inputs.items()))
+    began = _given_bending(retrieved) or "excess phases, level 1B"
     return {
-        "source": f"radio occultation of {retrieved.attrs['transmitter']} observed by {retrieved.attrs['receiver']}",
-        "history": f"retrieved by terralimb {version} from level 1B",
+        "source": (
+            f"radio occultation of {retrieved.attrs['transmitter']} observed by {retrieved.attrs['receiver']}: {began}"
+        ),
+        "history": f"retrieved by terralimb {version} from {began}",
         "processing_software": f"terralimb {version}",
         "processing_parameters_sha256": provenance.parameters_hash(parameters),
         "processing_inputs": listed or "not stated",
         "references": "docs of terralimb: occultation retrieval",
-        "comment": (
-            "SI units, degrees, N-units. Latitude and longitude are those of the tangent point of the bent ray."
-            " The centre of curvature is fixed in the inertial frame of reference_time;"
-            " altitude = r - radius_of_curvature - undulation."
-        ),
+        "comment": "SI units, degrees, N-units. Frames, signs and conventions: the attributes whose names begin with"
+        " convention_.",
     }
+
+
+def _given_bending(retrieved: xr.Dataset) -> str | None:
+    """What a profile of another centre's bending angle began with; None where it began with phases."""
+    method = str(retrieved.attrs.get("bending_method", ""))
+    return method if method.startswith(GIVEN_BENDING) else None
+
+
+def _conventions(retrieved: xr.Dataset) -> dict[str, str]:
+    """Frames, signs and conventions, those of the steps this profile went through."""
+    attributes = retrieved.attrs
+    said = {f"convention_{name}": text for name, text in CONVENTIONS_OF_ALL.items()}
+    own = CONVENTIONS_OF_PHASES if _given_bending(retrieved) is None else CONVENTIONS_OF_BENDING
+    said |= {f"convention_{name}": text for name, text in own.items()}
+    if "dry_refractivity_coefficient" in attributes:
+        coefficient = float(attributes["dry_refractivity_coefficient"])
+        said["convention_refractivity"] = (
+            f"N = 1e6 (n - 1); dry pressure and temperature by N = k1 p / T with k1 = {coefficient:g} K Pa-1, no water"
+            " vapour"
+        )
+    if "background_model" in attributes:
+        said["convention_background"] = _background(attributes)
+    return said
+
+
+def _background(attributes: Mapping[str, Any]) -> str:
+    """What the background is and how it was used."""
+    name = str(attributes["background_model"])
+    indices = [
+        f"{words} {attributes[key]:g}"
+        for key, words in BACKGROUND_INDICES.items()
+        if key in attributes and name.startswith("MSIS")
+    ]
+    driven = f" with {', '.join(indices)}" if indices else ""
+    given = str(attributes.get("bending_method", "")).startswith(GIVEN_BENDING)
+    use = BACKGROUND_BESIDE_GIVEN if given else BACKGROUND_BESIDE_PHASES
+    layer = attributes.get("background_fit_layer")
+    fitted = f" between {layer[0] / 1e3:g} and {layer[1] / 1e3:g} km impact height" if layer is not None else ""
+    return f"{name}{driven}; its bending angle, scaled to the observation{fitted} (background_fit_ variables), {use}"
 
 
 def _iso(moment: timescales.Instants) -> str:

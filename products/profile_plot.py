@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from processors.arrays import BoolArray, FloatArray
 from products import sounding
@@ -19,11 +19,14 @@ KILOMETRE = 1_000.0
 LEGEND_ROWS = 3
 TOP = 60.0
 LOW_TOP = 8.0
+SPECTRAL_TOP = 30.0
 COLORS = {
     "first": "#6fa0cc",
     "second": "#d49a5b",
     "observed": "#1f4e79",
+    "optimized": "#cfaede",
     "background": "#5a5a5a",
+    "width": "#7a7a7a",
     "temperature": "#a83232",
     "air": "#3d8b63",
     "hatch": "#9a9a9a",
@@ -31,8 +34,10 @@ COLORS = {
 }
 METADATA = {"Software": "terralimb"}
 SIZE = (14.0, 9.2)
+# Faster than the usual compression by a third, for files as large.
+COMPRESSION = 3
 # Places are told, not found: finding them doubles the time of a drawing.
-PLACES = {"left": 0.04, "right": 0.99, "bottom": 0.135, "top": 0.895, "wspace": 0.22, "hspace": 0.38}
+PLACES = {"left": 0.04, "right": 0.99, "bottom": 0.135, "top": 0.895, "wspace": 0.16, "hspace": 0.38}
 RATIOS = {"width_ratios": (1.25, 1.0, 1.0, 0.8), "height_ratios": (1.5, 1.0)}
 TRUNCATIONS = {
     "record_end": "the record ends there",
@@ -40,9 +45,13 @@ TRUNCATIONS = {
     "data_gap": "a gap in the data",
     "nothing_retrieved": "nothing could be retrieved",
     "surface_reached": "the surface was reached",
+    "shadow_border": "rays end at the surface or a duct",
 }
 SUPER_REFRACTION = "super_refraction"
-SHADED = ("below the lowest observation", "biased by super-refraction")
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+PERCENT = (1e-5, 1e3)
+"""Least and greatest limit of the axis of relative uncertainty [%]."""
+SHADED = ("below the lowest observation", "possibly biased by super-refraction above")
 
 
 class _Shading(NamedTuple):
@@ -82,7 +91,7 @@ def png(figure: Figure) -> bytes:
         PNG.
     """
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream, metadata=METADATA)  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(stream, metadata=METADATA, pil_kwargs={"compress_level": COMPRESSION})  # type: ignore[no-untyped-call]
     return stream.getvalue()
 
 
@@ -140,7 +149,7 @@ def heading(profile: xr.Dataset) -> str:
     pair = f"{attributes['transmitter']} seen by {attributes['receiver']}   " if "transmitter" in attributes else ""
     flags = ", ".join(name.replace("_", " ") for name in short.quality_flags) or "none"
     reason = TRUNCATIONS.get(short.truncation_reason, short.truncation_reason.replace("_", " "))
-    ends = f"observed down to {short.lowest_altitude / KILOMETRE:.2f} km: {reason}"
+    ends = f"observed down to {depth(short.lowest_altitude)}: {reason}"
     if not np.isfinite(short.lowest_altitude):
         ends = f"no level from the observation: {reason}"
     moment = f"{short.time}".replace("T", " ")
@@ -167,12 +176,43 @@ def place(latitude: float, longitude: float) -> str:
     return f"{abs(latitude):.2f}° {north}  {abs(longitude):.2f}° {east}"
 
 
+def depth(altitude: float) -> str:
+    """Write a low altitude.
+
+    Parameters
+    ----------
+    altitude : float
+        Altitude [m].
+
+    Returns
+    -------
+    str
+        Such as `110 m` or `1.20 km`: metres below a kilometre.
+    """
+    if abs(altitude) < KILOMETRE:
+        return f"{round(altitude)} m"
+    return f"{altitude / KILOMETRE:.2f} km"
+
+
+def _make_logarithmic(axes: Axes, limits: tuple[float, float]) -> None:
+    """Horizontal axis of decades; labels in plain letters, as setting them as formulae takes as long as all curves."""
+    axes.set_xscale("log")
+    axes.set_xlim(limits)
+    axes.xaxis.set_major_locator(LogLocator(numticks=9))
+    axes.xaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+
+
+def _power_of_ten(value: float, _: int | None = None) -> str:
+    return "10" + f"{round(np.log10(value))}".translate(SUPERSCRIPTS)
+
+
 def _style(axes: Axes, *, label: str, vertical: str, top: float) -> None:
-    """Common look of the panels."""
+    """Common look of the panels; without a word for it, the vertical axis is that of the panel to the left."""
     axes.set_ylim(0.0, top)
     axes.set_xlabel(label, fontsize=9)
-    axes.set_ylabel(vertical, fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=8, labelleft=bool(vertical))
+    if vertical:
+        axes.set_ylabel(vertical, fontsize=9)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -279,20 +319,26 @@ def _draw_bending(axes: Axes, profile: xr.Dataset, *, top: float) -> None:
         linewidth=0.0,
         label="± standard deviation",
     )
-    axes.plot(shown(value), height, color=COLORS["observed"], linewidth=1.2, label="observed, ionosphere removed")
+    # Wide and below the observed curve: both are seen where they agree.
     optimized = shown(profile["bending_angle_optimized"].to_numpy())
-    axes.plot(
-        optimized, height, color=COLORS["background"], linewidth=0.9, linestyle="--", label="optimized with background"
-    )
+    axes.plot(optimized, height, color=COLORS["optimized"], linewidth=3.6, label="optimized with background")
+    axes.plot(shown(value), height, color=COLORS["observed"], linewidth=1.1, label="observed, ionosphere removed")
     if logarithmic:
-        axes.set_xscale("log")
-        axes.set_xlim(1e-6, 6e-2)
+        _draw_spectral_width(axes, profile, height)
+        _make_logarithmic(axes, (1e-6, 6e-2))
     else:
         first, optimized = (profile[name].to_numpy() for name in ("bending_angle_l1", "bending_angle_optimized"))
         together = (value - deviation, value + deviation, first, optimized)
         _fit(axes, np.concatenate([each[inside] for each in together]) * scale)
     unit = "rad" if logarithmic else "mrad"
     _style(axes, label=f"bending angle [{unit}]", vertical="impact height [km]", top=top)
+
+
+def _draw_spectral_width(axes: Axes, profile: xr.Dataset, height: FloatArray) -> None:
+    """Width of the local spectrum where it tells of the air: higher up it is that of the transform itself."""
+    if "local_spectral_width" in profile:
+        width = np.where(height < SPECTRAL_TOP, profile["local_spectral_width"].to_numpy(), np.nan)
+        axes.plot(width, height, color=COLORS["width"], linewidth=0.6, label="half width of the local spectrum")
 
 
 def _draw_refractivity(axes: Axes, profile: xr.Dataset, *, top: float) -> None:
@@ -310,8 +356,7 @@ def _draw_refractivity(axes: Axes, profile: xr.Dataset, *, top: float) -> None:
     )
     axes.plot(value, altitude, color=COLORS["observed"], linewidth=1.2)
     if top > LOW_TOP:
-        axes.set_xscale("log")
-        axes.set_xlim(0.03, 600.0)
+        _make_logarithmic(axes, (0.03, 600.0))
     else:
         inside = (altitude > 0.0) & (altitude < top)
         _fit(axes, np.concatenate([(value - deviation)[inside], (value + deviation)[inside]]))
@@ -341,12 +386,13 @@ def _draw_temperature(axes: Axes, profile: xr.Dataset, *, top: float) -> None:
         _fit(axes, np.concatenate(together))
     else:
         axes.set_xlim(170.0, 320.0)
-    _style(axes, label="temperature [K]", vertical="altitude [km]", top=top)
+    _style(axes, label="temperature [K]", vertical="", top=top)
 
 
 def _draw_uncertainty(axes: Axes, profile: xr.Dataset, *, top: float) -> Axes:
     """Relative uncertainty of the refractivity on the axis below, weights on the axis above, which is returned."""
     altitude, value = _altitude(profile), profile["refractivity"].to_numpy()
+    shown: list[FloatArray] = [np.empty(0)]
     for name, style, label in (
         ("refractivity_uncertainty", "-", "relative standard deviation of refractivity"),
         ("refractivity_systematic_uncertainty", ":", "its systematic part"),
@@ -355,9 +401,9 @@ def _draw_uncertainty(axes: Axes, profile: xr.Dataset, *, top: float) -> Axes:
             percent = 100.0 * profile[name].to_numpy() / np.where(value > 0.0, value, np.nan)
             percent = np.where(percent > 0.0, percent, np.nan)
             axes.plot(percent, altitude, color=COLORS["observed"], linewidth=1.1, linestyle=style, label=label)
-    axes.set_xscale("log")
-    axes.set_xlim(0.01, 100.0)
-    _style(axes, label="standard deviation [%]", vertical="altitude [km]", top=top)
+            shown.append(percent[(altitude > 0.0) & (altitude < top)])
+    _make_logarithmic(axes, _decades(np.concatenate(shown)))
+    _style(axes, label="standard deviation [%]", vertical="", top=top)
     weight = axes.twiny()
     # Weights stand on impact parameters, the axis on altitudes.
     weight.plot(
@@ -377,11 +423,21 @@ def _draw_uncertainty(axes: Axes, profile: xr.Dataset, *, top: float) -> Axes:
             linestyle="-.",
             label="weight of wave optics",
         )
-    weight.set_xlim(-0.02, 1.02)
+    weight.set_xlim(-0.05, 1.05)
     weight.set_xlabel("weight [1]", fontsize=9)
     weight.tick_params(labelsize=8)
     weight.spines[["right"]].set_visible(False)
     return weight
+
+
+def _decades(percent: FloatArray) -> tuple[float, float]:
+    """Limits in whole decades around all values, from 1 to 100 % where there are none."""
+    known = percent[np.isfinite(percent)]
+    if not known.size:
+        return 1.0, 100.0
+    low, high = (np.clip(each, *PERCENT) for each in (known.min(), known.max()))
+    first = np.floor(np.log10(low))
+    return float(10.0**first), float(10.0 ** max(np.ceil(np.log10(high)), first + 2.0))
 
 
 def _altitude_of_rays(profile: xr.Dataset) -> FloatArray:

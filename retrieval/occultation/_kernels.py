@@ -3,8 +3,7 @@
 Legend: x impact parameter (or refractional radius) n r [m], a impact parameter of the level looked at [m], q = sqrt(x2
 - a2) [m], y bending angle [rad], h half width of the window [m], w weights [1], C demodulated field in impact
 parameter, its strong part reduced to the phase [1], P product of neighbours, u position in the window, -1 to 1 [1], s
-values in a block [1], apart blocks between two whose coherence is taken [1], lo first value of a window, x0 and dx
-first value and distance of the values [m].
+values in a block [1], lo first value of a window, x0 and dx position of the first and distance of the values [m].
 """
 
 import numpy as np
@@ -140,14 +139,8 @@ def local_phase_rate(
     c: npt.NDArray[np.float64],
     longest: npt.NDArray[np.float64],
     lag: int,
-) -> tuple[
-    npt.NDArray[np.float64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.float64],
-]:
-    """Phase advance per step, its abscissa, coherence, the distance it is taken at, and mean power about each level.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Phase advance per step, its abscissa, coherence at the lag and mean power about each level.
 
     With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle
     of a polynomial fitted to the phases of the window by least squares: a line for c = 0, a cubic for c = 7/3.
@@ -157,7 +150,6 @@ def local_phase_rate(
     centre = np.full(m, np.nan)
     coherence = np.full(m, np.nan)
     mean = np.full(m, np.nan)
-    distance = np.full(m, np.nan)
     most = int(2.0 * np.max(h) / dx) if m > 0 else 0
     block = np.empty(most + lag + 2, np.complex128)
     energy = np.empty(block.size)
@@ -166,17 +158,24 @@ def local_phase_rate(
         # phase turns by half within them.
         blocks = CUBIC_BLOCKS if c[k] > 0.0 else BLOCKS
         s = max(min(int(2.0 * h[k] / dx) // blocks, int(longest[k] / dx)), 1)
-        apart = max(lag // s, 1)
         count = int(2.0 * h[k] / (s * dx))
         lo = int(np.round((levels[k] - x0) / dx + 0.5 - 0.5 * (count + 1) * s))
-        if count < 4 or lo < 0 or lo + (count + apart) * s > n:
+        if count < 4 or lo < 0 or lo + (count + 1) * s + lag > n:
             continue
-        for i in range(count + apart):
+        for i in range(count + 1):
             block[i] = 0.0
             energy[i] = 0.0
             for j in range(lo + i * s, lo + (i + 1) * s):
                 block[i] += C[j]
                 energy[i] += power[j]
+        # With few blocks the weight that keeps a cubic is not quite (1 - u2)(1 - 7/3 u2).
+        second = fourth = 0.0
+        for i in range(count):
+            u = (x0 + (lo + (i + 1) * s - 0.5) * dx - levels[k]) / h[k]
+            if abs(u) < 1.0:
+                second += (1.0 - u * u) * u * u
+                fourth += (1.0 - u * u) * u * u * u * u
+        bend = second / fourth if c[k] > 0.0 and fourth > 0.0 else 0.0
         P = 0.0 + 0.0j
         far = 0.0 + 0.0j
         size = far_size = moment = weight = total = 0.0
@@ -185,13 +184,13 @@ def local_phase_rate(
             if abs(u) >= 1.0:
                 continue
             parabola = 1.0 - u * u
-            w = parabola * (1.0 - c[k] * u * u)
+            w = parabola * (1.0 - bend * u * u)
             product = block[i + 1] * np.conj(block[i])
             P += w * product
             strength = w * np.abs(product)
             size += strength
             moment += strength * u
-            distant = block[i + apart] * np.conj(block[i])
+            distant = C[lo + i * s + lag] * np.conj(C[lo + i * s])
             far += parabola * distant
             far_size += parabola * np.abs(distant)
             weight += parabola
@@ -202,8 +201,7 @@ def local_phase_rate(
         rate[k] = np.arctan2(P.imag, P.real) / s
         centre[k] = levels[k] + h[k] * moment / size
         coherence[k] = np.abs(far) / far_size
-        distance[k] = apart * s * dx
-    return rate, centre, coherence, distance, mean
+    return rate, centre, coherence, mean
 
 
 @njit(cache=True)

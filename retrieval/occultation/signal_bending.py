@@ -30,7 +30,7 @@ BY_LEVEL = (
     "spectral_width",
 )
 """Fields of a signal's bending that have one value a level."""
-WIDE_GAP = 3_000.0
+WIDE_GAP = 7_000.0
 """Width of a gap that the phase is hardly carried across [m]."""
 LINEAR_NOISE, CUBIC_NOISE, DOPPLER_NOISE = 1.5, 8.88, 9.375
 """Variance of a least-squares slope [1], times noise density over the cube of the half width: of a line, of a cubic

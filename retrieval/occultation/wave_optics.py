@@ -426,7 +426,7 @@ def bending_angle(
     usual = np.sqrt(np.median(power[power > 0.25 * np.median(power)])) if power.size else 1.0
     limited = field.field / np.maximum(np.abs(field.field), parameters.floor * usual)
     lag = max(round(parameters.lag / field.spacing), 1)
-    turn, at, coherence, distance, mean = _kernels.local_phase_rate(
+    turn, at, coherence, mean = _kernels.local_phase_rate(
         limited,
         power,
         field.start,
@@ -446,7 +446,7 @@ def bending_angle(
         order = np.argsort(exact[known], kind="stable")
         on_levels = np.interp(levels, exact[known][order], bending[known][order])
         on_levels[~known] = np.nan
-    width = np.sqrt(-2.0 * np.log(np.clip(coherence, 1e-6, 1.0))) / (field.wavenumber * distance)
+    width = np.sqrt(-2.0 * np.log(np.clip(coherence, 1e-6, 1.0))) / (field.wavenumber * lag * field.spacing)
     return WaveBending(on_levels, np.sqrt(mean), width)
 
 

@@ -198,6 +198,63 @@ def test_the_heading_says_who_where_when_how_deep_and_what_is_doubtful(profile: 
     assert "no level" in profile_plot.heading(profile.assign(lowest_altitude=np.nan))
 
 
+@pytest.mark.parametrize(
+    ("altitude", "words"), [(0.4, "0 m"), (-31.2, "-31 m"), (489.6, "490 m"), (999.4, "999 m"), (1_204.0, "1.20 km")]
+)
+def test_a_depth_below_a_kilometre_is_told_in_metres(profile: xr.Dataset, altitude: float, words: str) -> None:
+    assert f"observed down to {words}:" in profile_plot.heading(profile.assign(lowest_altitude=altitude))
+
+
+@pytest.mark.parametrize("percent", [2e-3, 0.5, 40.0])
+def test_the_axis_of_uncertainty_holds_the_whole_curve(profile: xr.Dataset, percent: float) -> None:
+    spread = percent * np.logspace(-0.8, 0.8, profile.sizes["height"])
+    uncertain = profile.assign(
+        refractivity_uncertainty=profile["refractivity"] * spread / 100.0,
+        refractivity_systematic_uncertainty=profile["refractivity"] * spread / 3_000.0,
+    )
+    for top, panel in ((60.0, 3), (8.0, 7)):
+        axes = profile_plot.figure_from_profile(uncertain).axes[panel]
+        left, right = axes.get_xlim()
+        for label in ("relative standard deviation of refractivity", "its systematic part"):
+            value, height = curve(axes, label).T
+            inside = value[(height > 0.0) & (height < top)]
+            assert left <= inside.min()
+            assert inside.max() <= right
+        assert right / left >= 99.0
+        assert left > inside.min() / 11.0
+
+
+def test_powers_of_ten_label_the_decades_of_the_axis(profile: xr.Dataset) -> None:
+    axes = profile_plot.figure_from_profile(profile).axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    ticks = axes.get_xticks()
+    assert labels[list(np.round(np.log10(ticks))).index(-5.0)] == "10⁻⁵"
+    np.testing.assert_allclose(np.diff(np.log10(ticks)), 1.0)
+
+
+def test_observed_and_optimized_curve_are_both_seen_where_they_agree(profile: xr.Dataset) -> None:
+    for axes in profile_plot.figure_from_profile(profile).axes[:5:4]:
+        lines = {line.get_label(): line for line in axes.lines}
+        observed, optimized = lines["observed, ionosphere removed"], lines["optimized with background"]
+        assert optimized.get_linewidth() > 2.0 * observed.get_linewidth()
+        assert axes.lines.index(optimized) < axes.lines.index(observed)
+        assert optimized.get_zorder() <= observed.get_zorder()
+
+
+def test_weights_keep_clear_of_the_frame(profile: xr.Dataset) -> None:
+    for axes in profile_plot.figure_from_profile(profile).axes:
+        if axes.get_xlabel() == "weight [1]":
+            assert axes.get_xlim() == (-0.05, 1.05)
+
+
+def test_the_local_spectrum_is_drawn_where_the_air_widens_it(profile: xr.Dataset) -> None:
+    width = xr.DataArray(np.full(profile.sizes["impact"], 2e-5), dims="impact")
+    figure = profile_plot.figure_from_profile(profile.assign(local_spectral_width=width))
+    value, height = curve(figure.axes[0], "half width of the local spectrum").T
+    np.testing.assert_array_equal(np.isfinite(value), height < 30.0)
+    np.testing.assert_array_equal(value[height < 30.0], 2e-5)
+
+
 def test_weights_are_drawn_at_the_altitude_of_their_rays(profile: xr.Dataset) -> None:
     exact = profile.assign(
         impact_parameter=(
@@ -252,6 +309,36 @@ def test_a_drift_over_the_date_line_is_no_line_around_the_world(short: sounding.
     (drifts,) = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
     assert len(drifts.get_segments()) == 4
     assert max(np.ptp(segment[:, 0]) for segment in drifts.get_segments()) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("lowest", "scale", "extend"),
+    [
+        ([80.0, 120.0, 230.0], (0.0, 0.5), "neither"),
+        ([-60.0, 300.0, 400.0], (-0.1, 0.4), "neither"),
+        ([0.0] + 98 * [900.0] + [7_000.0], (0.9, 1.4), "both"),
+        ([200.0] * 10 + [3_150.0] * 10, (0.2, 3.2), "neither"),
+        ([np.nan, np.nan], (0.0, 0.5), "neither"),
+    ],
+)
+def test_the_colours_span_the_altitudes_reached(
+    short: sounding.Sounding, lowest: list[float], scale: tuple[float, float], extend: str
+) -> None:
+    soundings = [short._replace(lowest_altitude=each, longitude=float(index)) for index, each in enumerate(lowest)]
+    figure = occultation_map.figure_from_soundings(soundings)
+    for drawn in figure.axes[0].collections:
+        if isinstance(drawn, PathCollection):
+            assert drawn.get_clim() == pytest.approx(scale)
+    colorbar = figure.axes[0].collections[1].colorbar
+    assert colorbar is not None
+    assert colorbar.extend == extend
+
+
+def test_a_marker_at_the_date_line_is_whole(short: sounding.Sounding) -> None:
+    axes = occultation_map.figure_from_soundings([short._replace(longitude=180.0), short]).axes[0]
+    markers = [each for each in axes.collections if isinstance(each, PathCollection)]
+    assert len(markers) == 2
+    assert not any(each.get_clip_on() for each in markers)
 
 
 def test_one_sounding_is_drawn_near_by_with_its_track_in_one_piece(short: sounding.Sounding) -> None:
@@ -347,3 +434,33 @@ def test_the_cumulative_curve_is_the_share_that_reaches_below(short: sounding.So
     assert [colors.to_hex(bar.get_facecolor()) for bar in histogram.patches[:1]] == [penetration_plot.ZONES[0].color]
     assert sum(bar.get_width() for bar in reasons.patches) == 200
     assert any("signal was lost" in text.get_text() for text in reasons.texts)
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0.08, 0.23), (-0.05, 0.9), (0.2, 2.6), (0.0, 14.0), (3.0, 40.0)])
+def test_the_panels_are_as_high_and_their_bins_as_narrow_as_the_altitudes_reached(
+    short: sounding.Sounding, lowest: float, highest: float
+) -> None:
+    reached = np.linspace(lowest, highest, 60)
+    figure = penetration_plot.figure_from_soundings(
+        [short._replace(lowest_altitude=float(each) * KILOMETRE) for each in reached]
+    )
+    cumulative, histogram = figure.axes[:2]
+    bottom, top = cumulative.get_ylim()
+    assert (bottom, top) == histogram.get_ylim()
+    assert bottom <= min(lowest, 0.0)
+    assert 1.0 <= top <= 15.0
+    assert top < max(highest + 0.5, 1.01)
+    assert sum(bar.get_width() for bar in histogram.patches) == 60
+    (width,) = {round(bar.get_height(), 6) for bar in histogram.patches}
+    assert (min(highest, top) - lowest) / width >= 8.0
+    assert (top - bottom) / width == pytest.approx(round((top - bottom) / width))
+    assert histogram.get_xlabel() == f"profiles per {width * KILOMETRE:.0f} m"
+
+
+def test_one_reason_is_no_fatter_than_many_and_at_the_top(short: sounding.Sounding) -> None:
+    axes = penetration_plot.figure_from_soundings([short]).axes[2]
+    (bar,) = axes.patches
+    bottom, top = axes.get_ylim()
+    assert bar.get_height() < 0.06 * (top - bottom)
+    assert bar.get_y() > top - 0.15 * (top - bottom)
+    assert "1 profile," in words(axes.get_figure())
