@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from processors import timescales
+from processors.arrays import FloatArray
 from products import provenance, schema
 
 PRODUCT = "occultation-profile"
@@ -89,6 +90,9 @@ IDENTITY = (
     "source_id",
     "first_signal_frequency",
     "second_signal_frequency",
+    "first_signal",
+    "second_signal",
+    "uncertainty_source",
     "dry_refractivity_coefficient",
     "bending_method",
     "background_model",
@@ -241,8 +245,7 @@ def _duration(retrieved: xr.Dataset) -> dict[str, Any]:
 def _extent(product: xr.Dataset) -> dict[str, Any]:
     """Extent in space."""
     altitude = product["altitude"].to_numpy()
-    north, east = product["latitude"].to_numpy(), product["longitude"].to_numpy()
-    known = np.isfinite(north) & np.isfinite(east)
+    north, east = track(product)
     extent: dict[str, Any] = {
         "geospatial_vertical_min": float(altitude.min()),
         "geospatial_vertical_max": float(altitude.max()),
@@ -254,13 +257,41 @@ def _extent(product: xr.Dataset) -> dict[str, Any]:
         "geospatial_lat_units": "degrees_north",
         "geospatial_lon_units": "degrees_east",
     }
-    for short, values in (("lat", north[known]), ("lon", east[known])):
-        if values.size:
-            extent |= {f"geospatial_{short}_min": float(values.min()), f"geospatial_{short}_max": float(values.max())}
-    if known.any():
-        ends = ", ".join(f"{north[index]:.5f} {east[index]:.5f}" for index in np.flatnonzero(known)[[0, -1]])
-        extent["geospatial_bounds"] = f"LINESTRING ({ends})"
-    return extent
+    ends = ", ".join(f"{north[index]:.5f} {east[index]:.5f}" for index in (0, -1))
+    return extent | {
+        "geospatial_lat_min": float(north.min()),
+        "geospatial_lat_max": float(north.max()),
+        # Across the date line the western end is the greater number, as ACDD and GeoJSON have it.
+        "geospatial_lon_min": _within_circle(float(east.min())),
+        "geospatial_lon_max": _within_circle(float(east.max())),
+        "geospatial_bounds": f"LINESTRING ({ends})",
+    }
+
+
+def track(product: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Tangent points of a profile in order of height.
+
+    Parameters
+    ----------
+    product : xr.Dataset
+        Product dataset, or what was retrieved.
+
+    Returns
+    -------
+    tuple
+        Latitude [degree] and longitude [degree], the latter without a jump at the date line, so that it may lie beyond
+        180 degrees; the reference point where no tangent point is known.
+    """
+    north, east = product["latitude"].to_numpy(), product["longitude"].to_numpy()
+    known = np.isfinite(north) & np.isfinite(east)
+    if not known.any():
+        return np.array([float(product["reference_latitude"])]), np.array([float(product["reference_longitude"])])
+    return north[known], np.unwrap(east[known], period=360.0)
+
+
+def _within_circle(longitude: float) -> float:
+    """Longitude from -180 to 180 degrees."""
+    return (longitude + 180.0) % 360.0 - 180.0
 
 
 def _resolution(product: xr.Dataset) -> str:

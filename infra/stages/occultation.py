@@ -134,16 +134,13 @@ def _fields(made: Profile, source: str, sha256: str) -> stac.ItemFields:
     west, south, east, north = (
         float(attributes[f"geospatial_{name}"]) for name in ("lon_min", "lat_min", "lon_max", "lat_max")
     )
-    latitude, longitude = (made.dataset[name].to_numpy() for name in ("latitude", "longitude"))
-    known = np.flatnonzero(np.isfinite(latitude) & np.isfinite(longitude))
-    track = [[float(longitude[index]), float(latitude[index])] for index in known[:: max(1, known.size // 20)]]
     return stac.ItemFields(
         product_code=COLLECTION,
         title=attributes["title"],
         title_zh=attributes["title_zh"],
         description=attributes["summary"],
         keywords=("radio occultation", "GNSS", "大气廓线"),
-        geometry={"type": "LineString", "coordinates": track},
+        geometry=_geometry(made.dataset),
         bbox=(west, south, east, north),
         start=start,
         end=end,
@@ -155,6 +152,21 @@ def _fields(made: Profile, source: str, sha256: str) -> stac.ItemFields:
         software={"terralimb": attributes["product_version"]},
         extra={"platform": str(attributes.get("platform", ""))},
     )
+
+
+def _geometry(dataset: xr.Dataset) -> dict[str, object]:
+    """Tangent points as GeoJSON, cut where they cross the date line (RFC 7946, 3.1.9)."""
+    north, east = profile.track(dataset)
+    kept = np.arange(0, north.size, max(1, north.size // 20))
+    turns = np.floor((east[kept] + 180.0) / 360.0)
+    points = [[float(x - 360.0 * turn), float(y)] for x, y, turn in zip(east[kept], north[kept], turns, strict=True)]
+    parts = [list(part) for part in np.split(np.arange(kept.size), np.flatnonzero(np.diff(turns)) + 1)]
+    lines = [[points[index] for index in part] for part in parts if len(part) > 1]
+    if not lines:
+        return {"type": "Point", "coordinates": points[0]}
+    if len(lines) == 1:
+        return {"type": "LineString", "coordinates": lines[0]}
+    return {"type": "MultiLineString", "coordinates": lines}
 
 
 def profile_from_file(body: bytes, *, name: str, background: bytes | None = None) -> Profile:

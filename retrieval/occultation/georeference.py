@@ -100,7 +100,7 @@ def locate(level1b: xr.Dataset) -> Reference:
         raise BadInputError(
             "no_occultation",
             f"the straight line between the satellites stays between {height.min() / 1e3:.1f} and"
-            f" {height.max() / 1e3:.1f} km: it never touches the Earth",
+            f" {height.max() / 1e3:.1f} km: within the record it never touches the Earth, where the reference would be",
         )
     order = np.argsort(height, kind="stable")
     moment = float(np.interp(0.0, height[order], time[order] - time[0]))

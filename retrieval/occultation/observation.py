@@ -18,6 +18,9 @@ from retrieval.occultation import (
 )
 from retrieval.occultation.truncation import TruncationReason
 
+STRONG = 0.1
+"""Share of the unobstructed strength that a signal in the shadow does not reach [1]."""
+
 
 @dataclass(frozen=True)
 class LevelParameters:
@@ -186,13 +189,15 @@ def observe(
             sinking_rate=of.sinking_rate,
             multipath_top=_multipath_top(first, heights=of.heights, radius=reference.radius, rule=parameters.multipath),
             missing=_missing_fraction(level1b["excess_phase"].to_numpy()[0][kept], time=time[kept]),
-            strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[0]) > 0.0).any()),
+            strength_known=bool((np.nan_to_num(level1b["snr"].to_numpy()[:2]) > 0.0).any(axis=1).all()),
             reason=_reason(
                 first,
+                corrected=correction.bending_angle,
                 levels=grid,
                 bottom=bottom,
                 cut=_cut_by_gap(level1b, usable=kept, heights=of.heights, bending=first.samples),
                 lost=usable[0].lost,
+                strong=_strong_at_end(level1b["snr"].to_numpy()[0], heights=of.heights, time=time),
             ),
         ),
         bottom,
@@ -304,16 +309,23 @@ def _cut_by_gap(
 
 
 def _reason(
-    first: signal_bending.SignalBending, *, levels: FloatArray, bottom: int, cut: bool, lost: bool
+    first: signal_bending.SignalBending,
+    *,
+    corrected: FloatArray,
+    levels: FloatArray,
+    bottom: int,
+    cut: bool,
+    lost: bool,
+    strong: bool,
 ) -> TruncationReason:
     """Why the observation ends."""
-    present = np.isfinite(first.bending_angle)
+    present = np.isfinite(corrected)
     if not present.any():
         return TruncationReason.NOTHING_RETRIEVED
-    if present[:bottom].any():
+    if cut or present[:bottom].any():
         return TruncationReason.DATA_GAP
-    if cut:
-        return TruncationReason.DATA_GAP
+    if strong and not lost:
+        return TruncationReason.RECORD_END
     if (
         np.isfinite(first.border)
         and first.border > levels[0]
@@ -321,6 +333,16 @@ def _reason(
     ):
         return TruncationReason.SHADOW_BORDER
     return TruncationReason.SIGNAL_LOST if lost else TruncationReason.RECORD_END
+
+
+def _strong_at_end(snr: FloatArray, *, heights: FloatArray, time: FloatArray) -> bool:
+    """Whether the signal was still well above its noise in the last second of the record, so that more was to come."""
+    present = np.isfinite(snr) & (snr > 0.0)
+    if np.count_nonzero(present) < 10:
+        return False
+    lowest = int(np.flatnonzero(present)[np.argmin(heights[present])])
+    last = present & (np.abs(time - time[lowest]) <= 1.0)
+    return bool(np.median(snr[last]) > STRONG * np.quantile(snr[present], 0.9))
 
 
 def _missing_fraction(phase: FloatArray, *, time: FloatArray) -> float:

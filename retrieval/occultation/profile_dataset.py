@@ -6,6 +6,7 @@ import xarray as xr
 from processors import constants
 from processors.arrays import FloatArray, IntArray
 from processors.geodesy import ellipsoid, gravity
+from processors.occultation import signals
 from processors.quality import BadInputError
 from retrieval.occultation import (
     bending_entry,
@@ -101,7 +102,8 @@ def assemble(
         parameters=parameters,
     )
     above = _ionosphere(level1b, since=reference.time, parameters=parameters.electrons)
-    return made.assign(above).assign_attrs(_attributes(level1b, bending_method="geometric optics above, CT2 below"))
+    method = "geometric optics" + (" above, CT2 below" if evidence.waves else "")
+    return made.assign(above).assign_attrs(_attributes(level1b, bending_method=method))
 
 
 def assemble_from_bending(
@@ -134,8 +136,8 @@ def assemble_from_bending(
     second = np.flatnonzero(np.isfinite(entry.second))
     gapped = bool(bridging.gaps(entry.corrected))
     evidence = quality.Evidence(
-        noise=neutral.noise.deviation,
-        bias=neutral.noise.mean,
+        noise=neutral.noise.deviation if neutral.noise.levels else np.nan,
+        bias=neutral.noise.mean if neutral.noise.levels else np.nan,
         top=float(height[present[-1]]),
         lowest_altitude=float(neutral.altitude[present[0]]),
         second_signal_bottom=float(height[second[0]]) if second.size else float(height[present[0]]),
@@ -169,8 +171,8 @@ def assemble_from_bending(
             **identity,
             "record_start": entry.reference.time,
             "record_end": entry.reference.time,
-            "first_signal_frequency": float(frequency[0]),
-            "second_signal_frequency": float(frequency[1]),
+            **_carriers(profile, frequency),
+            "uncertainty_source": "assumed: the file brings no errors of its bending angle",
             "bending_method": f"bending angle as given by {profile.attrs.get('processing_center', 'another centre')}",
         }
     )
@@ -225,8 +227,8 @@ def _dataset(
         "quality_flag": int(quality.flags(evidence, thresholds=parameters.thresholds)),
         "lowest_altitude": evidence.lowest_altitude,
         "super_refraction_altitude": neutral.ducts.top,
-        "bending_angle_noise": neutral.noise.deviation,
-        "bending_angle_bias": neutral.noise.mean,
+        "bending_angle_noise": evidence.noise,
+        "bending_angle_bias": evidence.bias,
         "background_fit_offset": neutral.fitted.offset,
         "background_fit_slope": neutral.fitted.slope,
         **scalars,
@@ -284,8 +286,11 @@ def _height_variables(
         "refractivity_flag": neutral.ducts.biased.astype(np.int64),
         "dry_pressure": np.where(neutral.dry.pressure > 0.0, neutral.dry.pressure, np.nan),
         "dry_pressure_uncertainty": deviation.dry_pressure,
+        "dry_pressure_systematic_uncertainty": deviation.dry_pressure_systematic,
+        "dry_pressure_correlation_length": deviation.dry_pressure_length,
         "dry_temperature": np.where(known, neutral.dry.temperature, np.nan),
         "dry_temperature_uncertainty": np.where(known, deviation.dry_temperature, np.nan),
+        "dry_temperature_systematic_uncertainty": np.where(known, deviation.dry_temperature_systematic, np.nan),
         "dry_temperature_correlation_length": deviation.dry_temperature_length,
     }
 
@@ -301,10 +306,14 @@ def _evidence(
     height = observed.impact_parameter - reference.radius
     corrected = observed.correction.bending_angle
     lowest = next(iter(bridging.stretches(corrected, impact_height=height, parameters=parameters.gaps)), None)
-    gapped = bool(bridging.gaps(corrected)) or observed.reason is truncation.TruncationReason.DATA_GAP
+    gapped = (
+        bool(bridging.gaps(corrected))
+        or observed.correction.gapped
+        or observed.reason is truncation.TruncationReason.DATA_GAP
+    )
     return quality.Evidence(
-        noise=neutral.noise.deviation,
-        bias=neutral.noise.mean,
+        noise=neutral.noise.deviation if neutral.noise.levels else np.nan,
+        bias=neutral.noise.mean if neutral.noise.levels else np.nan,
         top=float(height[lowest.stop - 1]) if lowest else np.nan,
         lowest_altitude=float(neutral.altitude[lowest.start]) if lowest else np.nan,
         second_signal_bottom=observed.correction.second_bottom - reference.radius,
@@ -316,7 +325,10 @@ def _evidence(
         refractivity=neutral.refractive.refractivity,
         dry_temperature=neutral.dry.temperature,
         super_refractive=bool(neutral.ducts.biased.any()),
-        waves=bool(np.isfinite(observed.signals[0].border)),
+        waves=observed.signals[0].field is not None,
+        second_scatter=observed.signals[1].scatter,
+        gross_errors=neutral.optimized.outliers,
+        gain=observed.correction.gain,
     )
 
 
@@ -346,6 +358,17 @@ def _ionosphere(
     }
 
 
+def _carriers(dataset: xr.Dataset, frequency: FloatArray) -> dict[str, str | float]:
+    """Frequencies [Hz] and names of both signals."""
+    system = str(dataset.attrs["transmitter"])[:1]
+    return {
+        "first_signal_frequency": float(frequency[0]),
+        "second_signal_frequency": float(frequency[1]),
+        "first_signal": signals.name_of(float(frequency[0]), system),
+        "second_signal": signals.name_of(float(frequency[1]), system),
+    }
+
+
 def _attributes(level1b: xr.Dataset, *, bending_method: str) -> dict[str, str | float]:
     """Identity and conventions of the profile."""
     frequency = level1b["carrier_frequency"].to_numpy()
@@ -356,8 +379,7 @@ def _attributes(level1b: xr.Dataset, *, bending_method: str) -> dict[str, str | 
         "record_start": float(time[0]),
         "record_end": float(time[-1]),
         "sampling_interval": float(np.median(np.diff(time))),
-        "first_signal_frequency": float(frequency[0]),
-        "second_signal_frequency": float(frequency[1]),
+        **_carriers(level1b, frequency),
         "bending_method": bending_method,
     }
 

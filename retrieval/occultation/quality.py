@@ -31,6 +31,9 @@ class QualityFlag(IntFlag):
     CYCLE_SLIPS_REPAIRED = 32768
     SIGNALS_SWAPPED = 65536
     UNITS_CONVERTED = 131072
+    SECOND_SIGNAL_NOISY = 262144
+    GROSS_ERRORS = 524288
+    CARRIERS_CLOSE = 1048576
 
 
 FLAGS = tuple(flag for flag in QualityFlag if flag)
@@ -84,6 +87,12 @@ class QualityThresholds:
         Fraction of missing samples [1]; one level in a gap raises the flag too.
     largest_refractivity : float
         Refractivity no atmosphere exceeds [1e-6].
+    second_scatter : float
+        Scatter of the second signal's phase from sample to sample [rad].
+    gross_errors : int
+        Levels left out of the merge because they are too far from the background [1].
+    gain : float
+        Factor that the difference of the signals is amplified by [1]: 1.5 for GPS L1 and L2, 54 for BeiDou B1C and B1I.
     """
 
     noise: float = 1e-5
@@ -97,6 +106,9 @@ class QualityThresholds:
     temperature_top: float = 40_000.0
     gaps: float = 0.02
     largest_refractivity: float = 500.0
+    second_scatter: float = 1.0
+    gross_errors: int = 10
+    gain: float = 10.0
 
 
 class Evidence(NamedTuple):
@@ -132,6 +144,12 @@ class Evidence(NamedTuple):
         Whether the sampling allowed wave optics.
     findings : frozenset
         Codes of what was put right while reading.
+    second_scatter : float
+        Scatter of the second signal's phase from sample to sample [rad].
+    gross_errors : int
+        Levels left out of the merge [1].
+    gain : float
+        Factor of the difference of the signals [1].
     """
 
     noise: float
@@ -149,6 +167,9 @@ class Evidence(NamedTuple):
     super_refractive: bool = False
     waves: bool = True
     findings: frozenset[str] = frozenset()
+    second_scatter: float = 0.0
+    gross_errors: int = 0
+    gain: float = 0.0
 
 
 def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
@@ -180,6 +201,9 @@ def flags(evidence: Evidence, *, thresholds: QualityThresholds) -> QualityFlag:
         QualityFlag.DATA_GAPS: evidence.gapped or not evidence.missing <= thresholds.gaps,
         QualityFlag.SIGNAL_STRENGTH_MISSING: not evidence.strength_known,
         QualityFlag.REFRACTIVITY_IMPLAUSIBLE: _refractivity_implausible(evidence, thresholds),
+        QualityFlag.SECOND_SIGNAL_NOISY: evidence.second_scatter > thresholds.second_scatter,
+        QualityFlag.GROSS_ERRORS: evidence.gross_errors > thresholds.gross_errors,
+        QualityFlag.CARRIERS_CLOSE: abs(evidence.gain) > thresholds.gain,
     }
     found = QualityFlag(sum(int(flag) for flag, is_raised in raised.items() if is_raised))
     for finding in evidence.findings & FINDINGS.keys():

@@ -20,12 +20,15 @@ class ScintillationParameters:
         Straight-line height above which nothing but the ionosphere moves the signal [m].
     window : float
         Length of the stretch of which an index is taken [s]; the largest is given.
+    largest_strength : float
+        Strength in units of the median beyond which a sample is no measurement [1].
     interval : float
         Spacing of the electron content [s].
     """
 
     bottom: float = 50_000.0
     window: float = 10.0
+    largest_strength: float = 5.0
     interval: float = 1.0
 
 
@@ -71,6 +74,8 @@ def amplitude_index(
         the index).
     """
     high = np.flatnonzero((heights > parameters.bottom) & np.isfinite(snr) & (snr > 0.0))
+    if high.size:
+        high = high[snr[high] < parameters.largest_strength * float(np.median(snr[high]))]
     step = float(np.median(np.diff(time)))
     length = round(parameters.window / step)
     if high.size < length:

@@ -120,6 +120,8 @@ class SignalBending(NamedTuple):
         Half width of the local spectrum [rad], NaN likewise.
     noise_density : float
         Density of the phase noise over impact parameter [m3].
+    scatter : float
+        Scatter of the phase from sample to sample above the atmosphere [rad].
     border : float
         Impact parameter of the shadow border [m], NaN where no transform was made.
     field : wave_optics.ImpactField or None
@@ -140,6 +142,7 @@ class SignalBending(NamedTuple):
     amplitude: FloatArray
     spectral_width: FloatArray
     noise_density: float
+    scatter: float
     border: float
     field: wave_optics.ImpactField | None
     samples: BendingAngle
@@ -292,6 +295,7 @@ def bending(
         amplitude=blank,
         spectral_width=blank,
         noise_density=noise.short if signal == 0 else noise.long,
+        scatter=_wavenumber(level1b, signal) * noise.scatter,
         border=np.nan,
         field=None,
         samples=samples,
@@ -306,6 +310,11 @@ def bending(
     return _with_waves(
         found._replace(field=field, wave_width=width), of=of, levels=levels, thickness=blend.border_thickness[signal]
     )
+
+
+def _wavenumber(level1b: xr.Dataset, signal: int) -> float:
+    """Wave number of a signal in vacuum [rad m-1]."""
+    return 2.0 * np.pi * float(level1b["carrier_frequency"][signal]) / constants.SPEED_OF_LIGHT
 
 
 def _geometric(samples: BendingAngle, *, gaps: FloatArray, levels: FloatArray, half_width: float) -> FloatArray:
@@ -327,7 +336,7 @@ def _field(
     assert of.along is not None  # noqa: S101  the caller looked
     sinking = of.arc.geometry.separation[-1] > of.arc.geometry.separation[0]
     part = slice(phase.size - of.along.time.size, None)
-    wavenumber = 2.0 * np.pi * float(level1b["carrier_frequency"][signal]) / constants.SPEED_OF_LIGHT
+    wavenumber = _wavenumber(level1b, signal)
     amplitude = _amplitude(level1b["snr"].to_numpy()[signal], phase=phase, wavenumber=wavenumber, of=of)
     return wave_optics.transform(
         (phase if sinking else phase[::-1])[part],
@@ -475,10 +484,13 @@ class PhaseNoise(NamedTuple):
         Of short stretches, which hold the noise of the receiver [m3].
     long : float
         Of longer stretches, which hold the irregular ionosphere too [m3].
+    scatter : float
+        Standard deviation of a sample [m].
     """
 
     short: float
     long: float
+    scatter: float
 
 
 def _half_widths(
@@ -515,7 +527,8 @@ def _phase_noise(phase: FloatArray, *, of: Rays, parameters: BlendParameters) ->
     short, long = powers
     if not short > 0.0:
         short = parameters.noise_default
-    return PhaseNoise(rate * short, rate * max(long, short))
+    step = float(np.median(np.diff(of.time)))
+    return PhaseNoise(rate * short, rate * max(long, short), float(np.sqrt(max(long, short) / step)))
 
 
 def _noise_power(phase: FloatArray, *, of: Rays, window: float, block: float, bottom: float) -> float:

@@ -25,6 +25,8 @@ class OptimizationParameters:
         Correlation length of its error [m], Gobiet and Kirchengast (2004).
     gross_error : float
         Distance of the observation from the background at which it is left out, in standard deviations of both [1].
+    judged_below : float
+        Impact height above which such levels are not counted: there the ionosphere may be anything [m].
     observed_below : float
         Impact height below which the observation alone counts [m].
     noise_bottom, noise_top : float
@@ -36,6 +38,7 @@ class OptimizationParameters:
     background_error: float = 0.20
     background_length: float = 6_000.0
     gross_error: float = 5.0
+    judged_below: float = 90_000.0
     observed_below: float = 30_000.0
     noise_bottom: float = 60_000.0
     noise_top: float = 80_000.0
@@ -76,7 +79,7 @@ class OptimizedBending(NamedTuple):
     prior : FloatArray
         Covariance the background leaves at the merged levels [1], in rad2, shape (merged, merged).
     outliers : int
-        Merged levels whose observation is so far from the background that it was left out [1].
+        Merged levels up to `judged_below` whose observation is so far from the background that it was left out [1].
     """
 
     bending_angle: FloatArray
@@ -193,4 +196,5 @@ def optimize(
         left = np.eye(rows.size)
         left[:, seen] -= response
         prior = left @ prior @ left.T
-    return OptimizedBending(bending, weight, merged, gain, prior, int(np.count_nonzero(far)))
+    counted = far & (impact_parameter[rows] - radius <= parameters.judged_below)
+    return OptimizedBending(bending, weight, merged, gain, prior, int(np.count_nonzero(counted)))

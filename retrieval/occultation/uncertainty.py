@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors import constants
-from processors.arrays import BoolArray, FloatArray, IntArray
+from processors.arrays import AnyFloat, BoolArray, FloatArray, IntArray
 from retrieval.occultation import _kernels, dry_atmosphere, signal_bending
 from retrieval.occultation.ionosphere import IonosphereCorrection
 from retrieval.occultation.signal_bending import SignalBending
@@ -111,10 +111,12 @@ class ProfileUncertainty(NamedTuple):
         Total and parts for the refractivity [1e-6].
     refractivity_length : FloatArray
         Correlation length of its error [m].
-    dry_pressure : FloatArray
-        Of the dry pressure [Pa].
-    dry_temperature : FloatArray
-        Of the dry temperature [K].
+    dry_pressure, dry_pressure_systematic : FloatArray
+        Total and systematic part for the dry pressure [Pa].
+    dry_pressure_length : FloatArray
+        Correlation length of its error [m].
+    dry_temperature, dry_temperature_systematic : FloatArray
+        Total and systematic part for the dry temperature [K].
     dry_temperature_length : FloatArray
         Correlation length of its error [m].
     """
@@ -124,7 +126,10 @@ class ProfileUncertainty(NamedTuple):
     refractivity_systematic: FloatArray
     refractivity_length: FloatArray
     dry_pressure: FloatArray
+    dry_pressure_systematic: FloatArray
+    dry_pressure_length: FloatArray
     dry_temperature: FloatArray
+    dry_temperature_systematic: FloatArray
     dry_temperature_length: FloatArray
 
 
@@ -376,12 +381,12 @@ def correlated(deviation: FloatArray, *, at: FloatArray, length: float) -> Float
     return _correlated(deviation, np.abs(at[:, None] - at), length)
 
 
-def correlation_length(covariance: FloatArray, *, at: FloatArray, parameters: UncertaintyParameters) -> FloatArray:
+def correlation_length(covariance: AnyFloat, *, at: FloatArray, parameters: UncertaintyParameters) -> FloatArray:
     """Distance at which the correlation of an error with its neighbours falls to the threshold.
 
     Parameters
     ----------
-    covariance : FloatArray
+    covariance : AnyFloat
         Covariance [1], shape (m, m).
     at : FloatArray
         Positions of the levels [m], increasing.
@@ -439,30 +444,68 @@ def propagate(
     # Single precision: seven digits of a variance are four more than it is worth, in half the time.
     to_refractivity = (1e6 * operator).astype(np.float32)
     scale = np.float32(1e10)
-    halves = [to_refractivity @ (scale * part).astype(np.float32) for part in (random, systematic)]
-    variances = [np.einsum("ij,ij->i", half, to_refractivity).astype(np.float64) / scale for half in halves]
-    whole = (halves[0] + halves[1]) @ to_refractivity.T / scale
-    pressure = dry_atmosphere.pressure_covariances(
-        whole, altitude=altitude, latitude=latitude, top_temperature=float(dry_temperature[-1])
-    )
+    parts = [
+        (to_refractivity @ (scale * part).astype(np.float32)) @ to_refractivity.T / scale
+        for part in (random, systematic)
+    ]
+    variances = [np.diag(part).astype(np.float64) for part in parts]
+    whole = parts[0] + parts[1]
     at_top = refractivity[-1] * parameters.top_temperature / constants.REFRACTIVITY_DRY
-    own = pressure.own + np.float32(at_top**2)
-    by_pressure, by_refractivity = (1.0 / part.astype(np.float32) for part in (dry_pressure, refractivity))
-    crossed = pressure.with_refractivity * by_pressure[:, None] * by_refractivity
-    of_temperature = (
-        own * by_pressure[:, None] * by_pressure
-        - crossed
-        - crossed.T
-        + whole * by_refractivity[:, None] * by_refractivity
+    total, lasting = (
+        _dry_covariances(
+            part,
+            altitude=altitude,
+            latitude=latitude,
+            top_temperature=float(dry_temperature[-1]),
+            at_top=float(at_top),
+            pressure=dry_pressure,
+            refractivity=refractivity,
+        )
+        for part in (whole, parts[1])
     )
-    deviation = np.sqrt(np.maximum(np.diag(of_temperature), 0.0)) * np.abs(dry_temperature)
     random_part, systematic_part = (np.sqrt(np.maximum(variance, 0.0)) for variance in variances)
     return ProfileUncertainty(
         refractivity=np.hypot(random_part, systematic_part),
         refractivity_random=random_part,
         refractivity_systematic=systematic_part,
         refractivity_length=correlation_length(whole, at=altitude, parameters=parameters),
-        dry_pressure=np.sqrt(np.maximum(np.diag(own), 0.0)),
-        dry_temperature=deviation,
-        dry_temperature_length=correlation_length(of_temperature, at=altitude, parameters=parameters),
+        dry_pressure=_deviation(total.pressure),
+        dry_pressure_systematic=_deviation(lasting.pressure),
+        dry_pressure_length=correlation_length(total.pressure, at=altitude, parameters=parameters),
+        dry_temperature=_deviation(total.temperature) * np.abs(dry_temperature),
+        dry_temperature_systematic=_deviation(lasting.temperature) * np.abs(dry_temperature),
+        dry_temperature_length=correlation_length(total.temperature, at=altitude, parameters=parameters),
     )
+
+
+class _DryCovariances(NamedTuple):
+    """Of the dry pressure, and of the relative dry temperature."""
+
+    pressure: AnyFloat
+    temperature: AnyFloat
+
+
+def _dry_covariances(
+    refractivity_covariance: AnyFloat,
+    *,
+    altitude: FloatArray,
+    latitude: float,
+    top_temperature: float,
+    at_top: float,
+    pressure: FloatArray,
+    refractivity: FloatArray,
+) -> _DryCovariances:
+    """Dry state of a covariance of the refractivity, with the error of the pressure at the top [Pa]."""
+    found = dry_atmosphere.pressure_covariances(
+        refractivity_covariance, altitude=altitude, latitude=latitude, top_temperature=top_temperature
+    )
+    own = found.own + np.float32(at_top**2)
+    by_pressure, by_refractivity = (1.0 / part.astype(np.float32) for part in (pressure, refractivity))
+    crossed = found.with_refractivity * by_pressure[:, None] * by_refractivity
+    relative = own * by_pressure[:, None] * by_pressure - crossed - crossed.T
+    return _DryCovariances(own, relative + refractivity_covariance * by_refractivity[:, None] * by_refractivity)
+
+
+def _deviation(covariance: AnyFloat) -> FloatArray:
+    """Standard deviations of a covariance."""
+    return np.asarray(np.sqrt(np.maximum(np.diag(covariance), 0.0)), dtype=np.float64)

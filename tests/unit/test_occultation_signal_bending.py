@@ -1,5 +1,6 @@
 """One signal on levels: the shadow border, the noise of the phase, the windows it asks for, and both optics blended."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,9 @@ def whole(level1b: xr.Dataset, truth: simulation.OccultationTruth) -> Event:
     return Event(level1b, truth, reference, levels, of)
 
 
-def found(event: Event, *, phase: np.ndarray | None = None, signal: int = 0) -> signal_bending.SignalBending:
+def found(
+    event: Event, *, phase: np.ndarray | None = None, signal: int = 0, longer: float = 1.0
+) -> signal_bending.SignalBending:
     level1b = event.level1b
     if phase is not None:
         level1b = level1b.assign(excess_phase=(level1b["excess_phase"].dims, phase))
@@ -56,7 +59,7 @@ def found(event: Event, *, phase: np.ndarray | None = None, signal: int = 0) -> 
         usable=np.ones(level1b.sizes["time"], dtype=bool),
         of=event.of,
         levels=event.levels,
-        doppler=PARAMETERS.doppler,
+        doppler=dataclasses.replace(PARAMETERS.doppler, window=longer * PARAMETERS.doppler.window),
     )
 
 
@@ -176,7 +179,8 @@ def test_wider_windows_are_asked_for_by_more_noise_and_hold_it_at_its_target(eve
     assert (width <= bounds * BLEND.widest).all()
     free = (width > bounds * BLEND.narrowest * 1.001) & (width < bounds * BLEND.widest * 0.999)
     assert np.count_nonzero(free & cubic) > 50
-    deviation = np.sqrt(np.where(cubic, 9.375, 1.5) * noise.short / width**3)
+    variance = np.where(cubic, signal_bending.CUBIC_NOISE, signal_bending.LINEAR_NOISE)
+    deviation = np.sqrt(variance * noise.short / width**3)
     heights, targets = np.array(BLEND.noise_targets).T
     usual = 300e-6 * np.sqrt(2.0 * np.pi * event.levels / 7_300.0) * np.exp(-at / 7_300.0)
     aim = np.exp(np.interp(at, heights, np.log(targets)))
@@ -211,8 +215,14 @@ def test_windows_twice_as_wide_are_those_of_the_coarser_bending(event: Event) ->
     signal = found(event)
     again = signal_bending.at_width(signal, of=event.of, levels=event.levels, width=signal.wave_width)
     np.testing.assert_array_equal(again, signal.bending_angle)
-    wider = signal_bending.at_width(signal, of=event.of, levels=event.levels, width=2.0 * signal.wave_width)
+    # The part of geometric optics in it holds a window twice as long, too.
+    longer = signal._replace(geometric=found(event, longer=2.0).geometric)
+    wider = signal_bending.at_width(longer, of=event.of, levels=event.levels, width=2.0 * signal.wave_width)
     np.testing.assert_array_equal(wider, signal.coarser)
+    alone = signal.wave_weight == 0.0
+    assert alone.any()
+    np.testing.assert_array_equal(signal.coarser[alone], longer.geometric[alone])
+    assert (signal.coarser != signal.bending_angle)[alone & np.isfinite(signal.geometric)].any()
     assert np.nanmax(np.abs(signal.coarser / signal.bending_angle - 1.0)[height(event) < 40e3]) > 1e-5
 
 
