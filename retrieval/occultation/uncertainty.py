@@ -338,6 +338,9 @@ def _structure(
     """
     difference = (signal.coarser - signal.bending_angle) ** 2
     usable = np.isfinite(difference)
+    if signal.field is not None:
+        # Above wave optics windows are so wide that the difference is the curvature of the profile, and noise rules.
+        usable &= signal.wave_weight > 0.5
     if not usable.any():
         return np.zeros_like(levels)
     widths = np.where(signal.wave_weight > 0.5, np.nan_to_num(signal.wave_width), signal.geometric_width)
