@@ -92,6 +92,7 @@ def signal_of(density: float, width: np.ndarray, **changed: object) -> signal_be
         amplitude=np.ones_like(LEVELS),
         spectral_width=np.zeros_like(LEVELS),
         noise_density=density,
+        scatter=0.05,
         border=float(LEVELS[0]),
         field=None,
         samples=geometric_optics.BendingAngle(LEVELS, flat),
@@ -258,8 +259,27 @@ def test_what_the_kernel_misses_is_told_from_a_window_twice_as_wide_and_split_at
     assert (made.between / (added + made.between))[20] > 1.5 * (made.between / (added + made.between))[80]
 
 
+def test_where_there_is_wave_optics_the_difference_of_geometric_optics_is_no_structure() -> None:
+    low = LEVELS < RADIUS + 12_000.0
+    mixed = FIRST._replace(
+        wave_weight=np.where(low, 1.0, 0.3), field=noise_field(DENSITIES[0], np.random.default_rng(6))
+    )
+    told = 3e-4 * np.where(np.arange(LEVELS.size) % 2, 1.0, -1.0)
+    found, same, none = (
+        covariance(first=mixed._replace(coarser=mixed.bending_angle + difference)).random
+        for difference in (told, np.where(low, told, 1e-2), np.zeros_like(told))
+    )
+    np.testing.assert_array_equal(found, same)
+    assert (np.diag(found - none)[15:60] > 0.5 * (RULE.structure_factor * 3e-4) ** 2).all()
+    # Alone, it is all there is to tell it from.
+    alone = FIRST._replace(wave_weight=np.zeros_like(LEVELS))
+    coarse, fine = (covariance(first=alone._replace(coarser=alone.bending_angle + part)).random for part in (told, 0.0))
+    assert (np.diag(coarse - fine) > 0.0).all()
+
+
 def test_a_difference_that_noise_explains_is_no_structure() -> None:
-    explained = 0.9 * np.sqrt(0.875 * 1.5 * DENSITIES[0] / NARROW**3) * (LEVELS < RADIUS + 9_000.0)
+    explained = 0.9 * np.sqrt(0.875 * signal_bending.LINEAR_NOISE * DENSITIES[0] / NARROW**3)
+    explained = explained * (LEVELS < RADIUS + 9_000.0)
     made = covariance(first=FIRST._replace(coarser=FIRST.bending_angle + explained))
     np.testing.assert_allclose(made.random[:20, :20], covariance().random[:20, :20], rtol=1e-9)
     np.testing.assert_array_equal(made.between[:20], 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from processors import constants
 from processors.occultation import excess_phase
 from processors.orbit import sp3
 from processors.simulation import occultation as simulation
@@ -167,10 +168,12 @@ def test_phase_noise_is_measured_as_planted(event: Event) -> None:
     step = float(np.median(np.diff(event.of.time)))
     assert noisy.noise_density == pytest.approx(sigma**2 * step * rate, rel=0.15)
     assert found(event).noise_density < 1e-4 * noisy.noise_density
+    wavenumber = 2.0 * np.pi * float(event.level1b["carrier_frequency"][0]) / constants.SPEED_OF_LIGHT
+    assert noisy.scatter == pytest.approx(wavenumber * sigma, rel=0.15)
 
 
 def test_wider_windows_are_asked_for_by_more_noise_and_hold_it_at_its_target(event: Event) -> None:
-    noise = signal_bending.PhaseNoise(3e-4, 3e-4)
+    noise = signal_bending.PhaseNoise(3e-4, 3e-4, 2e-3)
     width = signal_bending._half_widths(noise, 0, levels=event.levels, of=event.of)
     at = height(event)
     cubic = at > BLEND.cubic_bottom
@@ -269,25 +272,39 @@ def test_one_sample_is_a_record_that_misses_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("border", "cut", "lost", "reason"),
+    ("border", "cut", "lost", "strong", "reason"),
     [
-        (20, False, True, truncation.TruncationReason.SHADOW_BORDER),
-        (0, True, True, truncation.TruncationReason.DATA_GAP),
-        (0, False, True, truncation.TruncationReason.SIGNAL_LOST),
-        (0, False, False, truncation.TruncationReason.RECORD_END),
+        (20, False, True, False, truncation.TruncationReason.SHADOW_BORDER),
+        (20, False, False, False, truncation.TruncationReason.SHADOW_BORDER),
+        (20, False, True, True, truncation.TruncationReason.SHADOW_BORDER),
+        (20, False, False, True, truncation.TruncationReason.RECORD_END),
+        (0, True, True, False, truncation.TruncationReason.DATA_GAP),
+        (0, True, False, True, truncation.TruncationReason.DATA_GAP),
+        (0, False, True, False, truncation.TruncationReason.SIGNAL_LOST),
+        (0, False, False, False, truncation.TruncationReason.RECORD_END),
     ],
 )
 def test_the_reason_of_the_end_is_the_border_the_gap_the_loss_or_the_record(
-    event: Event, border: int, cut: bool, lost: bool, reason: truncation.TruncationReason
+    event: Event, border: int, cut: bool, lost: bool, strong: bool, reason: truncation.TruncationReason
 ) -> None:
     levels = event.levels
-    signal = found(event)
-    lit = signal._replace(border=levels[border], bending_angle=np.where(levels < levels[20], np.nan, 1e-3))
-    assert observation._reason(lit, levels=levels, bottom=20, cut=cut, lost=lost) is reason
-    above = lit._replace(bending_angle=np.full_like(levels, 1e-3))
-    assert (
-        observation._reason(above, levels=levels, bottom=20, cut=cut, lost=lost) is truncation.TruncationReason.DATA_GAP
-    )
-    dark = lit._replace(bending_angle=np.full_like(levels, np.nan))
-    nothing = truncation.TruncationReason.NOTHING_RETRIEVED
-    assert observation._reason(dark, levels=levels, bottom=20, cut=cut, lost=lost) is nothing
+    lit = found(event)._replace(border=levels[border])
+    corrected = np.where(levels < levels[20], np.nan, 1e-3)
+    told = {"levels": levels, "bottom": 20, "cut": cut, "lost": lost, "strong": strong}
+    assert observation._reason(lit, corrected=corrected, **told) is reason
+    above = observation._reason(lit, corrected=np.full_like(levels, 1e-3), **told)
+    assert above is truncation.TruncationReason.DATA_GAP
+    nothing = observation._reason(lit, corrected=np.full_like(levels, np.nan), **told)
+    assert nothing is truncation.TruncationReason.NOTHING_RETRIEVED
+
+
+def test_a_record_ends_strong_if_its_lowest_second_stands_above_the_shadow_either_way_it_runs() -> None:
+    time = np.arange(0.0, 60.0, 0.02)
+    heights = 80e3 - 3e3 * time
+    fading = np.where(time < 50.0, 700.0, 7.0)
+    for direction in (slice(None), slice(None, None, -1)):
+        kept = {"heights": heights[direction], "time": time}
+        assert not observation._strong_at_end(fading[direction], **kept)
+        assert observation._strong_at_end(np.where(time < 50.0, 700.0, 80.0)[direction], **kept)
+        assert observation._strong_at_end(np.where(time < 50.0, 700.0, np.nan)[direction], **kept)
+    assert not observation._strong_at_end(np.full_like(time, np.nan), heights=heights, time=time)
