@@ -37,7 +37,7 @@ def octets(what: str, total: int) -> Iterator[Callable[[int], None]]:
     def advance(count: int) -> None:
         nonlocal done, said
         done += count
-        if time.monotonic() - said > LINE_INTERVAL:
+        if done < total and time.monotonic() - said > LINE_INTERVAL:
             said = time.monotonic()
             console.print(f"{what}: {done / 1e9:.2f} of {total / 1e9:.2f} GB", highlight=False)
 

@@ -1,7 +1,7 @@
 """Cycle slips: jumps of the phase by whole or half cycles between two samples, found and taken back.
 
-Before and after every sample a parabola is laid through a fifth of a second of phase; what they differ by in between is
-the jump. A slip stands far above the local noise of such jumps, is a whole number of half cycles, leaves a smooth phase
+Before and after every sample a parabola is laid through ten samples of phase; what they differ by in between is the
+jump. A slip stands far above the local noise of such jumps, is a whole number of half cycles, leaves a smooth phase
 once taken back and is not seen on the other signal (a jump of a clock is). Only a strong signal above the multipath of
 the troposphere is looked at: lower down a phase may jump by itself, and whole cycles do not matter to wave optics.
 """

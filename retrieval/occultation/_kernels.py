@@ -168,13 +168,15 @@ def local_phase_rate(
             for j in range(lo + i * s, lo + (i + 1) * s):
                 block[i] += C[j]
                 energy[i] += power[j]
-        # With few blocks the weight that keeps a cubic is not quite (1 - u2)(1 - 7/3 u2).
+        # With few blocks the weight that keeps a cubic is not quite (1 - u2)(1 - 7/3 u2), and the advance of a mean is
+        # the slope of a cubic averaged over both blocks: 3 u2 becomes 3 (u2 + spread).
         second = fourth = 0.0
+        spread = (2.0 * s * s - 1.0) * dx * dx / (12.0 * h[k] * h[k])
         for i in range(count):
             u = (x0 + (lo + (i + 1) * s - 0.5) * dx - levels[k]) / h[k]
             if abs(u) < 1.0:
-                second += (1.0 - u * u) * u * u
-                fourth += (1.0 - u * u) * u * u * u * u
+                second += (1.0 - u * u) * (u * u + spread)
+                fourth += (1.0 - u * u) * u * u * (u * u + spread)
         bend = second / fourth if c[k] > 0.0 and fourth > 0.0 else 0.0
         P = 0.0 + 0.0j
         far = 0.0 + 0.0j

@@ -99,7 +99,8 @@ def test_a_batch_of_occultations_says_what_became_of_each(tmp_path: Path, shared
     made = terralimb("occultation", "retrieve", good, cut, other, "--out", tmp_path / "out")
     assert made.returncode == 1, made.stderr
     rows = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert [row["status"] for row in rows] == ["ok", "rejected", "rejected"]
+    assert [row["status"] for row in rows] == ["flagged", "rejected", "rejected"]
+    assert rows[0]["quality_flags"] == ["super_refraction"]
     assert Path(rows[0]["output"]).exists()
     assert [row["output"] for row in rows[1:]] == [None, None]
     assert all(row["reason"] for row in rows[1:])

@@ -285,6 +285,23 @@ def test_a_difference_that_noise_explains_is_no_structure() -> None:
     np.testing.assert_array_equal(made.between[:20], 0.0)
 
 
+def test_nor_does_noise_pass_for_structure_where_it_happens_to_be_large() -> None:
+    generator = np.random.default_rng(12)
+    nodes = signal_bending.kernel_nodes(LEVELS, NARROW)
+    narrow, wide = (
+        uncertainty.averaging_kernel(
+            FIRST._replace(wave_width=factor * NARROW), levels=LEVELS, nodes=nodes, parameters=RULE
+        ).matrix
+        for factor in (1.0, 2.0)
+    )
+    own, plain, added = np.einsum("ij,ij->i", narrow, narrow), np.diag(covariance().random), []
+    for _ in range(20):
+        strayed = (wide - narrow) @ generator.standard_normal(nodes.size)
+        made = covariance(first=FIRST._replace(coarser=FIRST.bending_angle + strayed))
+        added.append((np.diag(made.random) + made.between - plain) / own)
+    assert np.mean(added) < 0.04
+
+
 def test_scatter_aloft_beyond_the_phase_noise_is_a_correlated_error_of_its_own() -> None:
     quiet = covariance()
     inside = (LEVELS - RADIUS >= 8e3) & (LEVELS - RADIUS <= 12e3)
