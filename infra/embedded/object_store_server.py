@@ -13,6 +13,7 @@ buckets that hold objects, creation of buckets by a mistyped name, and the web a
 import contextlib
 import dataclasses
 import fcntl
+import http.client
 import importlib.metadata
 import json
 import os
@@ -546,12 +547,14 @@ def _wait_until_ready(server: RunningServer, *, timeout: float) -> None:
 
 
 def _is_healthy(server: RunningServer) -> bool:
+    """Whether the S3 interface answers and the volumes are known: killed and started again it answers well before."""
+    topology = f"http://127.0.0.1:{server.ports['master']}/dir/status"
     # A proxy named in the environment must not stand between us and the loopback interface.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{server.endpoint_url}/healthz", timeout=2.0) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+        with opener.open(f"{server.endpoint_url}/healthz", timeout=2.0), opener.open(topology, timeout=2.0) as answer:
+            return bool(json.load(answer)["Topology"]["Max"] > 0)
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
         return False
 
 
