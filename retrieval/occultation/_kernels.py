@@ -142,8 +142,9 @@ def local_phase_rate(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Phase advance per step, its abscissa, coherence at the lag and mean power about each level.
 
-    With the weight (1 - u2)(1 - c u2) the argument of the summed products is, for small noise, the slope in the middle
-    of a polynomial fitted to the phases of the window by least squares: a line for c = 0, a cubic for c = 7/3.
+    The argument of the summed products is, for small noise, the slope in the middle of a polynomial fitted to the
+    phases of the window by least squares. Where c is 0 that is a line, weight 1 - u2; where it is greater a cubic,
+    weight (1 - u2)(1 - b u2) with b, near 7/3, from the window's own blocks.
     """
     m, n = levels.size, C.size
     rate = np.full(m, np.nan)
