@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     )
     s3_region: str = "us-east-1"
     bucket_prefix: str = "tl-"
+    dask_scheduler: str | None = Field(
+        default=None, description="Address of a Dask scheduler for large scenes; threads of this machine where unset."
+    )
+    imagery_workers: int | None = Field(
+        default=None, ge=1, description="Threads for large scenes on this machine; the cores available where unset."
+    )
     log_level: str = "INFO"
 
     def bucket(self, name: Bucket) -> str:

@@ -131,7 +131,6 @@ def encode(
     processors.quality.BadInputError
         Where the dataset has no coordinate reference system or no regular grid.
     """
-    parameters = parameters or CogParameters()
     bands = [_stored(dataset[layer.variable], layer) for layer in layers]
     dtype, nodata = _common(bands, layers)
     geobox = grid.geobox_of(dataset)
@@ -152,9 +151,13 @@ def encode(
             raster.offsets = tuple(layer.offset for layer in layers)
             for number, (band, layer) in enumerate(zip(bands, layers, strict=True), start=1):
                 _write_band(raster, number, band, layer)
-        rasterio.shutil.copy(
-            source.name, target.name, driver="COG", **_creation_options(parameters, dtype, layers, resampling)
+        options = creation_options(
+            dtype,
+            categorical=any(layer.categories for layer in layers),
+            resampling=resampling,
+            parameters=parameters,
         )
+        rasterio.shutil.copy(source.name, target.name, driver="COG", **options)
         return bytes(target.read())
 
 
@@ -221,14 +224,36 @@ def _rgba(colour: str) -> tuple[int, int, int, int]:
     return red, green, blue, 255
 
 
-def _creation_options(
-    parameters: CogParameters, dtype: np.dtype[Any], layers: Sequence[RasterLayer], resampling: str | None
+def creation_options(
+    dtype: np.dtype[Any],
+    *,
+    categorical: bool,
+    resampling: str | None = None,
+    parameters: CogParameters | None = None,
 ) -> dict[str, str]:
-    categorical = any(layer.categories for layer in layers)
+    """Creation options of the driver COG for layers of one data type.
+
+    Parameters
+    ----------
+    dtype : np.dtype
+        Data type of the layers.
+    categorical : bool
+        Whether the layers are classes.
+    resampling : str, optional
+        Overviews; default MODE of classes, else AVERAGE.
+    parameters : CogParameters, optional
+        Layout.
+
+    Returns
+    -------
+    dict
+        Names and values of the options.
+    """
+    layout = parameters or CogParameters()
     return {
-        "BLOCKSIZE": str(parameters.block_size),
-        "COMPRESS": parameters.compression,
-        "LEVEL": str(parameters.level),
+        "BLOCKSIZE": str(layout.block_size),
+        "COMPRESS": layout.compression,
+        "LEVEL": str(layout.level),
         "PREDICTOR": "FLOATING_POINT" if dtype.kind == "f" else "STANDARD",
         "OVERVIEWS": "IGNORE_EXISTING",
         "OVERVIEW_RESAMPLING": resampling or ("MODE" if categorical else "AVERAGE"),
