@@ -312,6 +312,9 @@ class RasterWriter:
             "blockxsize": 512,
             "blockysize": 512,
             "interleave": "band",
+            # Else four bands of octets would be taken for a picture with transparency.
+            "photometric": "MINISBLACK",
+            "alpha": "NO",
             "BIGTIFF": "IF_SAFER",
         }
         self._encoding = encoding._replace(nodata=declared_nodata(encoding))
@@ -329,6 +332,7 @@ class RasterWriter:
         self._open.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_OCTETS))
         self._dataset = rasterio.open(self._temporary, "w", **self._profile)
         self._dataset.scales, self._dataset.offsets = self._encoding.scales, self._encoding.offsets
+        self._dataset.colorinterp = (ColorInterp.gray,) + (ColorInterp.undefined,) * (self._dataset.count - 1)
         self._dataset.update_tags(**self._tags)
         for number, text in enumerate(self._descriptions, 1):
             self._dataset.set_band_description(number, text)

@@ -163,6 +163,15 @@ def test_an_alpha_band_says_where_data_are(tmp_path):
     assert (values[4:] == 9).all()
 
 
+def test_four_bands_of_octets_are_four_measurements_and_no_transparency(tmp_path):
+    numbers = np.arange(4 * 49, dtype=np.uint8).reshape(4, 7, 7)
+    source = written(tmp_path / "a.tif", numbers, photometric="MINISBLACK", alpha="NO")
+    copied(source, tmp_path / "b.tif")
+    with rasterio.open(tmp_path / "b.tif") as out, raster_file.open_raster(tmp_path / "b.tif") as raster:
+        assert rasterio.enums.ColorInterp.alpha not in out.colorinterp
+        assert np.array_equal(raster.read()[3], numbers[3])
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
