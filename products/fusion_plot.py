@@ -49,7 +49,7 @@ class Panel:
     arrows: npt.NDArray[np.float64] | None = None
 
 
-def draw(panels: Sequence[Panel], *, title: str, date: str, pixel_size: float | None) -> bytes:
+def draw(panels: Sequence[Panel], *, title: str, date: str, width: float | None) -> bytes:
     """PNG of some maps side by side.
 
     Parameters
@@ -60,8 +60,8 @@ def draw(panels: Sequence[Panel], *, title: str, date: str, pixel_size: float | 
         Headline.
     date : str
         Date or period; empty where unknown.
-    pixel_size : float, optional
-        Size of a pixel on the ground [m]; without it there is no scale and no north.
+    width : float, optional
+        Width of the maps on the ground [m]; without it there is no scale and no north.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def draw(panels: Sequence[Panel], *, title: str, date: str, pixel_size: float | 
         page.suptitle(f"{title}    {date}".rstrip(), x=0.02, y=0.99, va="top", ha="left", fontsize=12, weight="bold")
         grid_of_axes = page.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(grid_of_axes.ravel(), panels, strict=False):
-            _draw_panel(page, axes, panel, pixel_size)
+            _draw_panel(page, axes, panel, width)
         for axes in grid_of_axes.ravel()[len(panels) :]:
             axes.set_axis_off()
         content = io.BytesIO()
@@ -86,7 +86,7 @@ def draw(panels: Sequence[Panel], *, title: str, date: str, pixel_size: float | 
     return content.getvalue()
 
 
-def _draw_panel(page: figure.Figure, axes: Any, panel: Panel, pixel_size: float | None) -> None:
+def _draw_panel(page: figure.Figure, axes: Any, panel: Panel, width: float | None) -> None:
     axes.set_title(panel.title, fontsize=9.5, loc="left")
     axes.tick_params(labelsize=7, length=2.5)
     if panel.image.ndim == 3:
@@ -97,8 +97,8 @@ def _draw_panel(page: figure.Figure, axes: Any, panel: Panel, pixel_size: float 
         _draw_values(page, axes, panel)
     if panel.arrows is not None and len(panel.arrows):
         _draw_arrows(axes, panel.arrows, max(panel.image.shape[-2:]))
-    if pixel_size is not None:
-        _draw_scale(axes, panel.image.shape, pixel_size)
+    if width is not None:
+        _draw_scale(axes, panel.image.shape, width / panel.image.shape[-1])
 
 
 def natural_color(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -165,7 +165,8 @@ def _draw_scale(axes: Any, shape: tuple[int, ...], pixel_size: float) -> None:
     width, height = shape[-1], shape[-2]
     length = quicklook.scale_bar_length(width * pixel_size)
     across = length / pixel_size
-    x, y, thick = 0.03 * width, 0.965 * height, 0.012 * height
+    # Pixel edges lie half a pixel before the centers that are counted.
+    x, y, thick = 0.03 * width - 0.5, 0.965 * height - 0.5, 0.012 * height
     axes.add_patch(patches.Rectangle((x, y), across, thick, facecolor="white", edgecolor="black", linewidth=0.8))
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     halo = {"facecolor": "white", "alpha": 0.7, "pad": 0.8, "edgecolor": "none"}

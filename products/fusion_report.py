@@ -119,7 +119,16 @@ def _cell(value: Any) -> _Cell:
         return _Cell(f"{value}", number=True)
     if isinstance(value, str):
         return _Cell(value, number=False)
-    return _Cell(json.dumps(value, ensure_ascii=False, default=str), number=False)
+    return _Cell(_in_words(value), number=False)
+
+
+def _in_words(value: Any) -> str:
+    """A nested value on one line, figures as short as elsewhere."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_in_words(item)}" for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_in_words(item) for item in value)
+    return _cell(value).text
 
 
 def _is_plain(value: Any) -> bool:

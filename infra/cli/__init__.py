@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from infra.cli import catalogue, downlink, installation, occultation, product
+from infra.cli import catalogue, downlink, imagery, installation, occultation, product
 
 app = typer.Typer(
     name="terralimb",
@@ -21,6 +21,7 @@ app.command("up")(installation.up)
 app.command("doctor")(installation.doctor)
 app.add_typer(downlink.app, name="downlink")
 app.add_typer(occultation.app, name="occultation")
+app.add_typer(imagery.app, name="imagery")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(product.app, name="product")
 

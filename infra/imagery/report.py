@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infra.imagery import raster_file
-from processors.imagery import cloud_mask, grid
+from processors.imagery import cloud_mask, grid, qa
 from products import fusion_plot, fusion_report, quicklook
 
 MASK_LEGEND = (
@@ -21,6 +21,14 @@ MASK_LEGEND = (
     quicklook.LegendEntry(value=cloud_mask.SHADOW, colour="#3d3d4a", label_en="Shadow", label_zh="阴影"),
     quicklook.LegendEntry(value=cloud_mask.SNOW, colour="#7fe3f0", label_en="Snow", label_zh="雪"),
     quicklook.LegendEntry(value=cloud_mask.WATER, colour="#2f6fb3", label_en="Water", label_zh="水体"),
+)
+BITS_LEGEND = (
+    quicklook.LegendEntry(value=0, colour="#8fbf88", label_en="As observed", label_zh="如实观测"),
+    quicklook.LegendEntry(value=1, colour="#c9cbce", label_en="No data", label_zh="无数据"),
+    quicklook.LegendEntry(value=2, colour="#ffffff", label_en="Cloud", label_zh="云"),
+    quicklook.LegendEntry(value=3, colour="#3d3d4a", label_en="Shadow", label_zh="阴影"),
+    quicklook.LegendEntry(value=4, colour="#e9a23b", label_en="Filled", label_zh="填补"),
+    quicklook.LegendEntry(value=5, colour="#b3261e", label_en="Other doubt", label_zh="其他存疑"),
 )
 _EDGE = 480
 _COLOR = ("red", "green", "blue")
@@ -80,13 +88,7 @@ def plain(value: Any) -> Any:
 
 
 def write(
-    report: Mapping[str, Any],
-    path: Path,
-    *,
-    title: str,
-    lead: str,
-    panels: Sequence[fusion_plot.Panel],
-    size: float | None,
+    report: Mapping[str, Any], path: Path, *, title: str, lead: str, panels: Sequence[fusion_plot.Panel], like: Path
 ) -> Path:
     """Write the report and, beside it, its page.
 
@@ -100,8 +102,8 @@ def write(
         Headline and the sentence below it.
     panels : sequence of fusion_plot.Panel
         Maps.
-    size : float, optional
-        Size of a pixel of the maps on the ground [m].
+    like : Path
+        Raster, or folder of rasters, whose grid the first map shows.
 
     Returns
     -------
@@ -114,33 +116,43 @@ def write(
     pictures = []
     if panels:
         date = str(report.get("date") or "")
-        body = fusion_plot.draw(panels, title=title, date=date, pixel_size=size)
+        body = fusion_plot.draw(panels, title=title, date=date, width=_ground_width(like))
         pictures = [fusion_report.Picture("; ".join(panel.title for panel in panels), body)]
     page = path.with_suffix(".html")
     page.write_text(fusion_report.page(document, title=title, lead=lead, pictures=pictures), encoding="utf-8")
     return page
 
 
-def pixel_size(path: Path) -> float | None:
-    """Size of a pixel of a raster's picture.
+def _ground_width(path: Path) -> float | None:
+    """Width of a raster on the ground [m]; None without a coordinate reference system."""
+    if path.is_dir():
+        rasters = sorted(path.glob("*.tif"))
+        return _ground_width(rasters[0]) if rasters else None
+    with raster_file.open_raster(path) as raster:
+        return None if raster.geobox is None else grid.pixel_size(raster.geobox) * raster.shape[1]
+
+
+def arrows(report: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """Tie points of a co-registration as a picture shows them.
 
     Parameters
     ----------
-    path : Path
-        Raster.
+    report : Mapping
+        Report of the co-registration.
 
     Returns
     -------
-    float or None
-        Ground size [m]; None without a coordinate reference system.
+    array
+        Column, row, displacement to the right and down [pixel of the target], kept (point, 5).
     """
-    with raster_file.open_raster(path) as raster:
-        if raster.geobox is None:
-            return None
-        return grid.pixel_size(raster.geobox) * _step(raster)
+    points = report.get("tie_points", ())
+    rows = [[point["x"], point["y"], point["dx"], point["dy"], float(bool(point["kept"]))] for point in points]
+    return np.array(rows, dtype=np.float64).reshape(-1, 5)
 
 
-def scene(path: Path, title: str, *, arrows: npt.NDArray[np.float64] | None = None) -> fusion_plot.Panel:
+def scene(
+    path: Path, title: str, *, bands: Sequence[int] | None = None, arrows: npt.NDArray[np.float64] | None = None
+) -> fusion_plot.Panel:
     """Thinned picture of a raster: natural color where its bands allow, else its first band.
 
     Parameters
@@ -149,6 +161,8 @@ def scene(path: Path, title: str, *, arrows: npt.NDArray[np.float64] | None = No
         Raster.
     title : str
         What it is.
+    bands : sequence of int, optional
+        Red, green and blue, from 1; default by their names.
     arrows : array, optional
         Tie points (point, 5): column, row, displacement to the right and down [pixel of the raster], kept.
 
@@ -158,7 +172,7 @@ def scene(path: Path, title: str, *, arrows: npt.NDArray[np.float64] | None = No
         The panel.
     """
     with raster_file.open_raster(path) as raster:
-        chosen = _color_bands(raster)
+        chosen = list(bands or _color_bands(raster))
         image = raster.sample(chosen, size=_EDGE)
         step = _step(raster)
     thinned = None if arrows is None else arrows * np.array([1 / step, 1 / step, 1.0, 1.0, 1.0])
@@ -207,6 +221,32 @@ def mask(path: Path, title: str) -> fusion_plot.Panel:
         classes = raster.sample([1], size=_EDGE)[0]
     numbers = np.where(np.isfinite(classes), classes, cloud_mask.NODATA).astype(np.uint8)
     return fusion_plot.Panel(title=title, image=numbers, legend=MASK_LEGEND)
+
+
+def bits(path: Path, title: str, *, band: int = 1) -> fusion_plot.Panel:
+    """Thinned picture of quality bits, one class a pixel: the gravest bit that is set.
+
+    Parameters
+    ----------
+    path : Path
+        Raster of quality bits.
+    title : str
+        What it is.
+    band : int
+        Band of the bits, from 1.
+
+    Returns
+    -------
+    fusion_plot.Panel
+        The panel.
+    """
+    with raster_file.open_raster(path) as raster:
+        numbers = raster.sample([band], size=_EDGE)[0]
+    flags = np.where(np.isfinite(numbers), numbers, qa.QaBit.NODATA).astype(np.uint16)
+    ranked = (qa.QaBit.NODATA, qa.QaBit.CLOUD, qa.QaBit.SHADOW, qa.QaBit.FILLED)
+    tests = [(flags & bit) != 0 for bit in ranked]
+    classes = np.select([*tests, flags != 0], [1, 2, 3, 4, 5], 0).astype(np.uint8)
+    return fusion_plot.Panel(title=title, image=classes, legend=BITS_LEGEND)
 
 
 def _step(raster: raster_file.RasterFile) -> int:

@@ -10,6 +10,7 @@ import xarray as xr
 import yaml
 
 from infra import archive, granule_format
+from infra.imagery import imager_calibration
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
@@ -44,12 +45,21 @@ def calibrate_strip(unit: Unit, workspace: Workspace) -> UnitResult:
     (granule,) = unit.granules
     level0 = granule_format.decode(workspace.read(granule), name=granule.id, decode_times=False)
     identity = archive.identity("imager", granule.id)
-    scene = strip_scene.scene_from_strip(level0, source=identity)
+    detectors = imager_calibration.load(pixels=level0.sizes["pixel"])
+    scene = strip_scene.scene_from_strip(level0, source=identity, detectors=detectors)
     area = _area_of(scene) or granule.id
     made = _scene_granule(scene, identity, source="imager", area=area)
     lost = int((~level0["line_valid"].to_numpy().astype(bool)).sum())
     partial = f"{lost} of {level0['line_valid'].size} lines were lost in the downlink" if lost else None
-    return UnitResult((made,), report={**_about(scene), "lost_lines": lost, "note": partial})
+    about = {
+        "lost_lines": lost,
+        "undecodable_lines": int(level0.attrs.get("undecodable_lines", 0)),
+        "calibration": scene.attrs["calibration"],
+        "interpolated_detectors": scene.attrs["interpolated_detectors"],
+        "lost_detectors": scene.attrs["lost_detectors"],
+        "note": partial,
+    }
+    return UnitResult((made,), report={**_about(scene), **about})
 
 
 def _scene_granule(scene: xr.Dataset, identity: str, *, source: str, area: str) -> NewGranule:

@@ -71,7 +71,8 @@ def scene_from_dataset(dataset: xr.Dataset, *, source: str) -> xr.Dataset:
     Raises
     ------
     BadInputError
-        `crs_missing`, `band_missing`, `scale_missing`, `time_missing`, `all_nodata`, `truncated`.
+        `crs_missing`, `band_missing`, `scale_missing`, `time_missing`, `all_nodata`, `truncated`,
+        `duplicate_acquisition`.
     """
     try:
         scene = _worldcereal(dataset) if _is_worldcereal(dataset) else _own(dataset)
@@ -111,15 +112,17 @@ def scene_from_raster(
     Raises
     ------
     BadInputError
-        `crs_missing`, `band_missing`, `scale_missing`, `nodata_missing`, `time_missing`, `all_nodata`, `truncated`.
+        `crs_missing`, `axes_swapped`, `grid_irregular` (rotated), `band_missing`, `scale_missing`, `nodata_missing`,
+        `time_missing`, `all_nodata`, `truncated`.
     """
     geobox = _raster_grid(dataset)
     absent = {name: index for name, index in bands.items() if index not in dataset.indexes}
     if absent or not bands:
         raise BadInputError("band_missing", f"{source}: the raster has {dataset.count} bands, not {absent or 'none'}")
     names = sorted(bands, key=band_order)
-    layers = [_raster_layer(dataset, bands[name], source=source, default_scale=default_scale) for name in names]
-    moment = time if time is not None else _raster_time(dataset, source=source)
+    turned = _turned(dataset)
+    layers = [_raster_layer(dataset, bands[name], source=source, default_scale=default_scale)[turned] for name in names]
+    moment = time if time is not None else raster_time(dataset, source=source)
     scene = xr.Dataset(
         {"reflectance": (("time", "band", "y", "x"), np.stack(layers)[None])},
         coords={"time": [moment.astype("datetime64[ns]")], "band": names},
@@ -164,6 +167,34 @@ def band_order(name: str) -> tuple[int, str]:
         Position among the known names (unknown names last) and the name.
     """
     return (BANDS.index(name) if name in BANDS else len(BANDS), name)
+
+
+def raster_time(dataset: rasterio.DatasetReader, *, source: str) -> np.datetime64:
+    """Acquisition time from the tags of a raster.
+
+    Parameters
+    ----------
+    dataset : rasterio.DatasetReader
+        Open raster.
+    source : str
+        Identity of the input, for messages.
+
+    Returns
+    -------
+    np.datetime64
+        Time (UTC) by ACQUISITIONDATETIME or TIFFTAG_DATETIME.
+
+    Raises
+    ------
+    BadInputError
+        `time_missing`.
+    """
+    tags = {key.upper(): value for key, value in {**dataset.tags(), **dataset.tags(ns="IMAGERY")}.items()}
+    text = tags.get("ACQUISITIONDATETIME") or tags.get("TIFFTAG_DATETIME")
+    if not text:
+        raise BadInputError("time_missing", f"{source}: neither a tag nor the caller states the acquisition time")
+    day, _, clock = text.strip().removesuffix("Z").replace("T", " ").partition(" ")
+    return np.datetime64(f"{day.replace(':', '-')}T{clock or '00:00:00'}", "ns")
 
 
 def _is_worldcereal(dataset: xr.Dataset) -> bool:
@@ -271,6 +302,9 @@ def _finished(scene: xr.Dataset, *, source: str) -> xr.Dataset:
     if not bool(np.isfinite(scene["reflectance"]).any()):
         raise BadInputError("all_nodata", f"{source}: no pixel holds a reflectance")
     scene["reflectance"].attrs.update(units="1", long_name="reflectance")
+    times = scene["time"].values
+    if np.unique(times).size < times.size:
+        raise BadInputError("duplicate_acquisition", f"{source}: two layers of the same acquisition time")
     order = sorted((str(name) for name in scene["band"].values), key=band_order)
     attributes = {"area": "", "sensor": "unknown", **scene.attrs, "source": source}
     return scene.sel(band=order).sortby("time").assign_attrs(attributes)
@@ -283,7 +317,19 @@ def _raster_grid(dataset: rasterio.DatasetReader) -> GeoBox:
     transform = dataset.transform
     if transform.b or transform.d:
         raise BadInputError("grid_irregular", f"{dataset.name}: the raster is rotated against its axes")
-    return GeoBox(dataset.shape, transform, f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt())
+    if transform.e > 0:
+        transform = transform @ rasterio.Affine(1, 0, 0, 0, -1, dataset.shape[0])
+    if transform.a < 0:
+        transform = transform @ rasterio.Affine(-1, 0, dataset.shape[1], 0, 1, 0)
+    geobox = GeoBox(dataset.shape, transform, f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt())
+    grid.check_place(geobox)
+    return geobox
+
+
+def _turned(dataset: rasterio.DatasetReader) -> tuple[slice, slice]:
+    """Slices that turn rows running north and columns running west."""
+    transform = dataset.transform
+    return slice(None, None, -1 if transform.e > 0 else None), slice(None, None, -1 if transform.a < 0 else None)
 
 
 def _raster_layer(
@@ -309,15 +355,6 @@ def _integer_scale(scale: float, default: float | None, *, source: str) -> float
     if default is None:
         raise BadInputError("scale_missing", f"{source}: integers without scale and offset")
     return default
-
-
-def _raster_time(dataset: rasterio.DatasetReader, *, source: str) -> np.datetime64:
-    tags = {key.upper(): value for key, value in {**dataset.tags(), **dataset.tags(ns="IMAGERY")}.items()}
-    text = tags.get("ACQUISITIONDATETIME") or tags.get("TIFFTAG_DATETIME")
-    if not text:
-        raise BadInputError("time_missing", f"{source}: neither a tag nor the caller states the acquisition time")
-    day, _, clock = text.strip().removesuffix("Z").replace("T", " ").partition(" ")
-    return np.datetime64(f"{day.replace(':', '-')}T{clock or '00:00:00'}", "ns")
 
 
 def _identity(tags: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ ALIGNMENT_TOLERANCE = 1e-6
 """Largest offset of pixel edges from the multiples of the pixel size [pixel]."""
 
 _METER_PER_DEGREE = constants.WGS84_SEMI_MAJOR * math.pi / 180.0
+_PLACE_TOLERANCE = 15.0
 _OBFUSCATED = ("gcj", "bd-09", "bd09", "mars coordinates")
 
 
@@ -228,6 +229,57 @@ def geographic_bounds(geobox: GeoBox) -> tuple[float, float, float, float]:
     bounds = rasterio.warp.transform_bounds(system(geobox).to_wkt(), "EPSG:4326", *geobox.boundingbox.bbox)
     west, south, east, north = (float(edge) for edge in bounds)
     return west, south, east, north
+
+
+def horizontal(text: str) -> pyproj.CRS:
+    """Horizontal part of a coordinate reference system.
+
+    Parameters
+    ----------
+    text : str
+        WKT, PROJ string or authority code; compound and three-dimensional systems too.
+
+    Returns
+    -------
+    pyproj.CRS
+        Two-dimensional system: positions are never mixed up with heights.
+    """
+    crs = pyproj.CRS.from_user_input(text)
+    return (crs.sub_crs_list[0] if crs.is_compound else crs).to_2d()
+
+
+def check_place(geobox: GeoBox) -> None:
+    """Refuse a grid that cannot be where its system says: axes swapped, or coordinates of another system.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        The grid.
+
+    Raises
+    ------
+    BadInputError
+        `axes_swapped`.
+    """
+    bounds = geobox.boundingbox
+    x, y = (bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2
+    if system(geobox).geographic:
+        if max(abs(bounds.bottom), abs(bounds.top)) > 90.0 + _PLACE_TOLERANCE or not -360.0 <= x <= 540.0:
+            raise BadInputError("axes_swapped", f"latitude {y:g}, longitude {x:g}: longitude and latitude are swapped")
+        return
+    crs = horizontal(system(geobox).to_wkt())
+    if crs.area_of_use is None:
+        return
+    longitude, latitude = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    west, south, east, north = crs.area_of_use.bounds
+    east += 360.0 * (east < west)
+    beyond = max(south - latitude, latitude - north, 0.0)
+    aside = min(max(west - turned, turned - east, 0.0) for turned in (longitude, longitude + 360.0, longitude - 360.0))
+    if not (math.isfinite(longitude) and max(beyond, aside) <= _PLACE_TOLERANCE):
+        raise BadInputError(
+            "axes_swapped",
+            f"x {x:.0f}, y {y:.0f} lie far outside the area of {crs.name}: axes are swapped or the system is another",
+        )
 
 
 def utm_zone(longitude: float, latitude: float) -> int:

@@ -1,5 +1,7 @@
 """A strip of our own imager to a scene stack: calibrated, located, on a grid."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -7,7 +9,18 @@ from odc.geo.geobox import GeoBox
 
 from processors import timescales
 from processors.arrays import FloatArray
-from processors.imagery import geolocation, grid, line_packet, qa, radiometry, solar_geometry
+from processors.geodesy import ellipsoid
+from processors.imagery import (
+    detector_calibration,
+    geolocation,
+    grid,
+    line_of_sight,
+    line_packet,
+    qa,
+    radiometry,
+    solar_geometry,
+    terrain,
+)
 
 RESOLUTION = 250.0
 """Pixel size of the imager at nadir and of its grid [m]."""
@@ -22,6 +35,9 @@ def scene_from_strip(
     geobox: GeoBox | None = None,
     crs: str | None = None,
     calibration: radiometry.RadiometricCalibration | None = None,
+    detectors: detector_calibration.DetectorCalibration | None = None,
+    pointing: line_of_sight.Pointing | None = None,
+    surface: terrain.Terrain | None = None,
 ) -> xr.Dataset:
     """Calibrate a level 0 strip, locate it and bring it onto a grid with one resampling.
 
@@ -40,67 +56,113 @@ def scene_from_strip(
     crs : str, optional
         System of that smallest grid; else the UTM zone.
     calibration : radiometry.RadiometricCalibration, optional
-        Radiometric calibration.
+        Radiometric calibration of the bands, for a strip whose detectors are taken as equal.
+    detectors : detector_calibration.DetectorCalibration, optional
+        Calibration detector by detector; it goes before the one of the bands.
+    pointing : line_of_sight.Pointing, optional
+        Orbit and attitude of every line; without it the edge positions of the ancillary packets locate the strip, as
+        if the ground were level.
+    surface : terrain.Terrain, optional
+        Terrain that a pointing is held against; places without height stay empty.
 
     Returns
     -------
     xr.Dataset
-        Scene stack of one time: `reflectance` (top of the atmosphere) [1], `qa`, `footprint`; coordinates
-        `sun_zenith` and `sun_azimuth` of the middle of the scene [degree].
+        Scene stack of one time: `reflectance` (top of the atmosphere) and `reflectance_sigma` (noise and uncertainty of
+        the calibration) [1], `qa`, `footprint`; coordinates `sun_zenith` and `sun_azimuth` of the middle of the scene
+        [degree], and with a pointing the layers `view_zenith` and `view_azimuth` [degree]; attributes
+        `interpolated_detectors` and `lost_detectors` count what was bad.
 
     Raises
     ------
     BadInputError
-        The causes of `line_packet.checked` and `line_packet.per_band`.
+        The causes of `line_packet.checked`, `line_packet.per_band` and `detector_calibration.calibrated`.
     """
     usable = line_packet.checked(strip)
-    chosen = calibration or radiometry.RadiometricCalibration()
+    chosen = detectors or detector_calibration.uniform(calibration, pixels=usable.sizes["pixel"])
+    time = timescales.utc_from_gps(usable["line_time"].values.mean(keepdims=True))[0]
+    light = detector_calibration.calibrated(usable, chosen, time=time)
     edges = usable["edge_longitude"].values, usable["edge_latitude"].values
     target = geobox or geolocation.strip_grid(*edges, crs=crs, resolution=RESOLUTION)
     vectors = geolocation.grid_vectors(target)
-    position = geolocation.locate(
-        vectors.reshape(-1, 3), edge_longitude=edges[0], edge_latitude=edges[1], pixels=usable.sizes["pixel"]
-    )
-    located = geolocation.resample(_radiance(usable, chosen), position, shape=target.shape.yx)
-    time = timescales.utc_from_gps(usable["line_time"].values.mean(keepdims=True))[0]
+    place = _place(vectors.reshape(-1, 3), usable, pointing, surface)
+    position = place.position
+    located = geolocation.resample(np.concatenate([light.radiance, light.noise]), position, shape=target.shape.yx)
     scene = _labeled(located, vectors, time, chosen)
-    scene["qa"] = (("time", "y", "x"), _bits(usable, position, target)[None], qa.qa_attributes())
+    for name, angle in place.view.items():
+        layer = angle.reshape(1, *target.shape.yx).astype(np.float32)
+        scene[name] = (("time", "y", "x"), layer, {"units": "degree"})
+    scene["qa"] = (("time", "y", "x"), _bits(light.bits, position, target)[None], qa.qa_attributes())
     scene.attrs = {
         "source": source,
         "area": area,
         "sensor": sensor,
         "radiometric_level": "toa_reflectance",
-        "calibration": chosen.version,
+        "calibration": chosen.radiometric.version,
+        "interpolated_detectors": light.interpolated,
+        "lost_detectors": light.lost,
+        "geolocation": "edge positions, level ground" if pointing is None else "orbit, attitude and terrain",
     }
     return grid.assign(scene, target)
 
 
-def _radiance(strip: xr.Dataset, calibration: radiometry.RadiometricCalibration) -> geolocation.Float32Array:
-    gain, integration = (line_packet.per_band(strip, name) for name in ("gain", "integration_time"))
-    counts = line_packet.valid_counts(strip)
-    radiance = radiometry.radiance_from_counts(counts, calibration, gain=gain, integration_time=integration)
-    return np.asarray(radiance.values, dtype=np.float32)
+class _Place(NamedTuple):
+    """Strip positions of the pixels of the grid, and the direction they are seen from where that is known."""
+
+    position: geolocation.StripPosition
+    view: dict[str, FloatArray]
+
+
+def _place(
+    vectors: FloatArray,
+    strip: xr.Dataset,
+    pointing: line_of_sight.Pointing | None,
+    surface: terrain.Terrain | None,
+) -> _Place:
+    if pointing is None:
+        edges = strip["edge_longitude"].values, strip["edge_latitude"].values
+        pixels = strip.sizes["pixel"]
+        return _Place(geolocation.locate(vectors, edge_longitude=edges[0], edge_latitude=edges[1], pixels=pixels), {})
+    if surface is None:
+        raise ValueError("a pointing is held against a terrain")
+    longitude = np.degrees(np.arctan2(vectors[:, 1], vectors[:, 0]))
+    latitude = np.degrees(np.arctan2(vectors[:, 2], np.hypot(vectors[:, 0], vectors[:, 1])))
+    height = terrain.sampled(surface, *terrain.pixel_of(surface.geobox, longitude, latitude))
+    places = ellipsoid.to_ecef(latitude, longitude, height)
+    position = line_of_sight.locate(places, pointing)
+    angles = line_of_sight.view_angles(places, pointing, position.line)
+    return _Place(position, {"view_zenith": angles.zenith, "view_azimuth": angles.azimuth})
 
 
 def _labeled(
     located: geolocation.Resampled,
     vectors: FloatArray,
     time: np.datetime64,
-    calibration: radiometry.RadiometricCalibration,
+    calibration: detector_calibration.DetectorCalibration,
 ) -> xr.Dataset:
     longitude = np.degrees(np.arctan2(vectors[..., 1], vectors[..., 0]))
     latitude = np.degrees(np.arctan2(vectors[..., 2], np.hypot(vectors[..., 0], vectors[..., 1])))
     sun = solar_geometry.sun_position(time, longitude, latitude)
-    reflectance = radiometry.reflectance_from_radiance(
-        xr.DataArray(located.values, dims=("band", "y", "x"), coords={"band": list(line_packet.BANDS)}),
-        calibration,
-        sun_zenith=xr.DataArray(sun.zenith.astype(np.float32), dims=("y", "x")),
-        sun_distance=sun.distance,
+    bands = len(line_packet.BANDS)
+    reflectance, noise = (
+        radiometry.reflectance_from_radiance(
+            xr.DataArray(layers, dims=("band", "y", "x"), coords={"band": list(line_packet.BANDS)}),
+            calibration.radiometric,
+            sun_zenith=xr.DataArray(sun.zenith.astype(np.float32), dims=("y", "x")),
+            sun_distance=sun.distance,
+        )
+        for layers in (located.values[:bands], located.values[bands:])
     )
+    # the bilinear mean of four pixels is taken to be no less noisy than one: their errors share lines and detectors
+    systematic = np.float32(calibration.relative_uncertainty) * reflectance
+    sigma = noise.copy(data=np.hypot(noise.values, systematic.values))
     middle = sun.zenith.shape[0] // 2, sun.zenith.shape[1] // 2
     return xr.Dataset(
         {
             "reflectance": reflectance.expand_dims(time=[time]),
+            "reflectance_sigma": sigma.expand_dims(time=[time]).assign_attrs(
+                units="1", long_name="standard uncertainty of the reflectance"
+            ),
             "footprint": (("time", "y", "x"), located.inside[None], {"long_name": "seen by the imager"}),
         },
         coords={
@@ -110,9 +172,8 @@ def _labeled(
     )
 
 
-def _bits(strip: xr.Dataset, position: geolocation.StripPosition, target: GeoBox) -> npt.NDArray[np.uint16]:
-    """Saturation, and no data outside the strip."""
-    layer = radiometry.saturated(strip).transpose("line", "pixel").values.astype(np.float32)[None]
-    nearest = geolocation.resample(layer, position, shape=target.shape.yx, nearest=True)
-    saturated = np.where(nearest.values[0] > 0, np.uint16(qa.QaBit.SATURATED), np.uint16(0))
-    return np.asarray(saturated | np.where(nearest.inside, np.uint16(0), np.uint16(qa.QaBit.NODATA)), dtype=np.uint16)
+def _bits(bits: npt.NDArray[np.uint16], position: geolocation.StripPosition, target: GeoBox) -> npt.NDArray[np.uint16]:
+    """Saturation and interpolated detectors, and no data outside the strip."""
+    nearest = geolocation.resample(bits.astype(np.float32)[None], position, shape=target.shape.yx, nearest=True)
+    known = np.nan_to_num(nearest.values[0]).astype(np.uint16)
+    return np.asarray(np.where(nearest.inside, known, np.uint16(qa.QaBit.NODATA)), dtype=np.uint16)

@@ -10,7 +10,7 @@ import xarray as xr
 from processors import quality
 from processors.arrays import BoolArray, ByteArray, FloatArray, IntArray
 from processors.ccsds import space_packet, time_code
-from processors.level0 import layouts, navigation, packet_merge
+from processors.level0 import layouts, line_compression, navigation, packet_merge
 
 Records = np.ndarray[tuple[int], np.dtype[np.void]]
 Counts = npt.NDArray[np.uint16]
@@ -21,6 +21,8 @@ DESCRIPTION = layouts.LINE.itemsize - 2 - layouts.PIXELS * 12 // 8
 """Octets of a line packet before its pixels [1]."""
 TIME_GAP = 10.0
 """Time without a line at which a strip ends [s]."""
+COMPRESSION_FLAG = 21
+"""Place of the compression flag in a line packet, from its first octet [1]."""
 
 
 class StripPackets(NamedTuple):
@@ -58,9 +60,9 @@ def strip_from_packets(
 ) -> xr.Dataset:
     """One strip of five bands, every line in its place.
 
-    Lines that were lost stay in place with zero counts and `line_valid` false, and so do compressed lines, which are
-    counted. Times, edges and focal-plane temperature of the lines between two ancillary packets are interpolated
-    linearly.
+    Compressed lines are decompressed (`line_compression`). Lines that were lost stay in place with zero counts and
+    `line_valid` false, and so do compressed lines that cannot be decoded, which are counted. Times, edges and
+    focal-plane temperature of the lines between two ancillary packets are interpolated linearly.
 
     Parameters
     ----------
@@ -78,8 +80,8 @@ def strip_from_packets(
         `edge_longitude` and `edge_latitude`(line, edge) [degree], `focal_plane_temperature`(line) [K]; coordinate
         `line` is the line number; attributes gain [1], integration_time [s] and tdi_stages per band, in the order of
         `band`, NaN (or -1) where no line of a band arrived; undecodable_lines counts the lines that arrived
-        compressed, complete is 1 where every line of every band is valid, and time_correlated 0 where the clock was
-        set within the strip, free running or not GPS time.
+        compressed and could not be decoded, complete is 1 where every line of every band is valid, and
+        time_correlated 0 where the clock was set within the strip, free running or not GPS time.
 
     Raises
     ------
@@ -240,17 +242,29 @@ def _partitions(records: list[Records], anchors: Records) -> int:
 
 
 def _line_records(stream: bytes, apid: int) -> Records:
-    """Line packets; of a compressed one that has another length only the description, without pixels."""
+    """Line packets, the compressed ones as if they had come uncompressed; those that cannot be decoded stay marked."""
     packets = _table(stream, apid)
-    other = packets.length != layouts.LINE.itemsize
-    described = packets.octets[packets.start[other, np.newaxis] + np.arange(DESCRIPTION)]
+    described = packets.octets[packets.start[:, np.newaxis] + np.arange(DESCRIPTION)]
+    compressed = described[:, COMPRESSION_FLAG] != layouts.UNCOMPRESSED
+    whole = layouts.records_from_packets(packets.selected(~compressed).content(), apid=apid)
+    return np.concatenate((whole, _decompressed(packets.selected(compressed), described[compressed])))
+
+
+def _decompressed(packets: space_packet.PacketTable, described: ByteArray) -> Records:
     blank = np.zeros((described.shape[0], layouts.LINE.itemsize), dtype=np.uint8)
     blank[:, :DESCRIPTION] = described
-    short = blank.reshape(-1).view(layouts.LINE)
-    compressed = short["compression"] != layouts.UNCOMPRESSED
-    other[other] = compressed
-    whole = layouts.records_from_packets(packets.selected(~other).content(), apid=apid)
-    return np.concatenate((whole, short[compressed]))
+    records: Records = blank.reshape(-1).view(layouts.LINE)
+    if np.any(records["icd_version"] != layouts.ICD_VERSION):
+        raise quality.BadInputError("icd_version", f"line packets are not of interface version {layouts.ICD_VERSION}")
+    first = packets.start + DESCRIPTION
+    lines = line_compression.counts_from_octets(
+        packets.octets, start=first, stop=np.maximum(packets.start + packets.length - 2, first)
+    )
+    usable = (lines.status == line_compression.DECODED) & (records["compression"] == layouts.COMPRESSED)
+    usable &= (records["pixel_count"] == layouts.PIXELS) & (records["first_pixel"] == 0)
+    records["pixels"] = octets_from_counts(lines.counts)
+    records["compression"][usable] = layouts.UNCOMPRESSED
+    return records
 
 
 def _band(records: Records, line: IntArray, name: str) -> _Band:
@@ -317,7 +331,7 @@ def octets_from_counts(counts: Counts) -> ByteArray:
         raise ValueError("a count needs more than 12 bits")
     first, second = counts[:, 0::2], counts[:, 1::2]
     triples = np.stack((first >> 4, (first & 0xF) << 4 | second >> 8, second & 0xFF), axis=-1)
-    return triples.astype(np.uint8).reshape(len(counts), -1)
+    return triples.astype(np.uint8).reshape(len(counts), counts.shape[1] // 2 * 3)
 
 
 def _located(anchors: Records, numbers: IntArray, line: IntArray) -> dict[str, tuple[object, ...]]:

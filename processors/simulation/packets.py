@@ -9,7 +9,7 @@ import numpy.typing as npt
 from processors import constants
 from processors.arrays import FloatArray, IntArray
 from processors.ccsds import checksum, space_packet, time_code
-from processors.level0 import imager, layouts
+from processors.level0 import imager, layouts, line_compression
 
 FULL_SCALE = 30000
 """Largest amplitude of I and Q [1]: leaves room below the 16-bit limit."""
@@ -233,6 +233,7 @@ def line_records(
     integration_time: Sequence[float],
     first_line: int = 0,
     tdi_stages: int = 1,
+    compress: bool = False,
 ) -> list[PacketRecord]:
     """IM_LINE packets.
 
@@ -250,6 +251,8 @@ def line_records(
         Line number of the first line [1].
     tdi_stages : int
         Stages of time-delayed integration [1].
+    compress : bool
+        Whether lines are compressed where that makes them shorter.
 
     Returns
     -------
@@ -267,8 +270,19 @@ def line_records(
         records["integration_time"] = round(integration_time[band] / layouts.INTEGRATION_TIME_UNIT)
         records["pixel_count"] = layouts.PIXELS
         records["pixels"] = imager.octets_from_counts(counts[band])
-        result += _records(ticks, apid, records)
+        plain = _records(ticks, apid, records)
+        result += [_compressed(*pair) for pair in zip(plain, counts[band], strict=True)] if compress else plain
     return result
+
+
+def _compressed(record: PacketRecord, counts: npt.NDArray[np.uint16]) -> PacketRecord:
+    """Line packet with a coded data set, which ends the packet, in the place of the counts."""
+    coded = line_compression.octets_from_counts(counts).tobytes()
+    described = bytearray(record.data[: imager.DESCRIPTION - space_packet.HEADER])
+    if len(described) + len(coded) >= len(record.data):
+        return record
+    described[imager.COMPRESSION_FLAG - space_packet.HEADER] = layouts.COMPRESSED
+    return record._replace(data=bytes(described) + coded)
 
 
 def ancillary_records(

@@ -78,6 +78,32 @@ def test_dates_are_put_in_order_with_their_values():
     assert float(scene["reflectance"].sel(band="red").isel(time=0, y=0, x=0)) == pytest.approx(number * 1e-4)
 
 
+def test_two_layers_of_one_date_are_refused():
+    assert (
+        cause_of(exchange_stack().assign_coords(t=[np.datetime64("2021-05-01", "ns")] * 2)) == "duplicate_acquisition"
+    )
+
+
+def test_terrain_of_the_stack_is_kept_without_its_no_data():
+    stack = exchange_stack().drop_vars(["S1-SIGMA0-VV", "S1-SIGMA0-VH"])
+    heights = np.full((6, 5), 300, np.uint16)
+    heights[0, 0] = 65535
+    stack["elevation"] = (("t", "y", "x"), np.stack([heights] * 2))
+    scene = external_scene.scene_from_dataset(stack, source="test")
+    assert "backscatter" not in scene
+    assert np.isnan(scene["elevation"].values[0, 0])
+    assert float(scene["elevation"].values[1, 1]) == 300.0
+    own = own_scene()
+    own["elevation"] = (("y", "x"), np.full((6, 5), 250.0))
+    read = external_scene.scene_from_dataset(external_scene.pack(own), source="test")
+    assert read["elevation"].dtype == np.float32
+
+
+def test_dataset_without_reflectance_or_time_is_refused():
+    assert cause_of(own_scene().drop_vars("reflectance")) == "band_missing"
+    assert cause_of(external_scene.pack(own_scene()).assign_coords(time=[0, 1])) == "time_missing"
+
+
 def test_radar_numbers_become_decibels():
     stack = exchange_stack()
     scene = external_scene.scene_from_dataset(stack, source="test")

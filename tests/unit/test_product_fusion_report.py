@@ -25,8 +25,8 @@ def share(picture: np.ndarray, colour: str) -> float:
     return float((np.abs(picture - wanted).max(axis=-1) < 0.02).mean())
 
 
-def drawn(*panels: fusion_plot.Panel, pixel_size: float | None = 10.0) -> bytes:
-    return fusion_plot.draw(panels, title="Pansharpening", date="2024-05-15", pixel_size=pixel_size)
+def drawn(*panels: fusion_plot.Panel, width: float | None = 500.0) -> bytes:
+    return fusion_plot.draw(panels, title="Pansharpening", date="2024-05-15", width=width)
 
 
 def test_natural_color_keeps_the_order_of_the_bands_and_marks_gaps():
@@ -62,10 +62,10 @@ def test_kept_and_rejected_tie_points_differ():
     assert share(none_kept, "#d1495b") > 0
 
 
-def test_equal_input_gives_equal_bytes_and_the_scale_needs_a_pixel_size():
+def test_equal_input_gives_equal_bytes_and_the_scale_needs_the_ground():
     panel = fusion_plot.Panel(title="sigma", image=np.arange(100.0).reshape(10, 10), label="sigma [1]", limits=(0, 99))
     assert drawn(panel) == drawn(panel)
-    assert drawn(panel) != drawn(panel, pixel_size=None)
+    assert drawn(panel) != drawn(panel, width=None)
 
 
 def test_four_maps_take_two_rows():

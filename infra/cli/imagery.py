@@ -1,0 +1,455 @@
+"""Commands of the imagery: calibrated, co-registered, fused scenes from files."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich.progress
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from infra.cli import progress
+
+if TYPE_CHECKING:
+    from products import fusion_plot
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Imagery of many sources: masked, co-registered, sharpened, fused in time, filled, an error on every pixel."
+    "\n\nRasters of any size are worked on tile by tile. Results are cloud-optimized GeoTIFFs that store numbers as "
+    "the fine input does; bands named `..._sigma` hold one standard uncertainty. `--report R.json` writes the figures "
+    "and, beside them, R.html with pictures.",
+)
+
+_MADE = ("ok", "flagged")
+
+
+OUT = typer.Option(..., "--out", dir_okay=False, help="GeoTIFF to write.")
+REPORT = typer.Option(None, "--report", dir_okay=False, help="JSON to write; a page with pictures is put beside it.")
+AS_JSON = typer.Option(False, "--json", help="Print the report as one JSON object.")
+
+
+@app.command()
+def pansharpen(
+    ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
+    pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
+    out: Path = OUT,
+    report: Path | None = REPORT,
+    sensor: str | None = typer.Option(
+        None, "--sensor", help="Sensor whose published transfer functions shall be used."
+    ),
+    plain: bool = typer.Option(False, "--plain", help="Uncompressed GeoTIFF instead of a cloud-optimized one."),
+    sigma: bool = typer.Option(True, "--sigma/--no-sigma", help="Write one sigma band per band."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Sharpen multispectral bands with a panchromatic one.
+
+    Method and matching are chosen per band from the input itself: both are degraded once more, every candidate is
+    tried, and the scores stand in the report. The position of the two grids counts to a part of a pixel.
+    """
+    from infra.imagery import pansharpening
+    from infra.imagery import report as reporting
+
+    with _progress("sharpening"):
+        made = pansharpening.run(ms, pan, out, sensor=sensor, plain=plain, sigma=sigma)
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Pansharpening",
+        lead=f"{ms.name} with {pan.name}",
+        inputs={"ms": ms, "pan": pan},
+        out=out,
+        panels=lambda: [
+            reporting.scene(ms, "multispectral"),
+            reporting.scene(pan, "panchromatic"),
+            reporting.scene(out, "sharpened"),
+        ],
+    )
+
+
+@app.command()
+def coregister(
+    reference: Path = typer.Option(
+        ..., "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
+    ),
+    target: Path = typer.Option(..., "--target", exists=True, dir_okay=False, help="Raster to be corrected."),
+    out: Path = OUT,
+    report: Path | None = REPORT,
+    dem: Path | None = typer.Option(
+        None, "--dem", exists=True, dir_okay=False, help="Heights, for residuals that depend on them."
+    ),
+    method: str = typer.Option("auto", "--method", help="auto, optical, or radar for optical against radar."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Find how far the target's content lies from the reference's, and take it back.
+
+    Tie points all over the scene, false ones thrown out; the correction is checked on points that had no part in it.
+    Where the two do not show the same place, or too little of it, the correction is refused: the target is written
+    unchanged, the report says why, and the exit status is 1.
+    """
+    from infra.imagery import coregistration
+    from infra.imagery import report as reporting
+
+    with _progress("matching"):
+        made = coregistration.run(reference, target, out, dem=dem, method=method)
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Co-registration",
+        lead=f"{target.name} to {reference.name}",
+        inputs={"reference": reference, "target": target, "dem": dem},
+        out=out,
+        panels=lambda: [
+            reporting.scene(reference, "reference"),
+            reporting.scene(target, "target and tie points", arrows=reporting.arrows(made)),
+            reporting.scene(out, "corrected"),
+        ],
+    )
+
+
+@app.command("fuse-time")
+def fuse_time(
+    fine: list[Path] = typer.Option(
+        ..., "--fine", exists=True, dir_okay=False, help="Fine raster of a date; given twice, the pairs in order."
+    ),
+    coarse: list[Path] = typer.Option(
+        ..., "--coarse", exists=True, dir_okay=False, help="Coarse raster of the same date as the fine one."
+    ),
+    coarse_target: Path = typer.Option(
+        ..., "--coarse-target", exists=True, dir_okay=False, help="Coarse raster of the wanted date."
+    ),
+    out: Path = OUT,
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Predict the fine raster of a date that only a coarse sensor saw.
+
+    Several predictions are made and weighed by how well each does on dates and scales that are known; where the coarse
+    images say nothing reliable, the fine one stands. The weights are in the report.
+    """
+    from infra.imagery import report as reporting
+    from infra.imagery import spatiotemporal
+
+    if len(fine) != len(coarse):
+        raise typer.BadParameter(f"{len(fine)} fine and {len(coarse)} coarse rasters make no pairs")
+    with _progress("fusing"):
+        made = spatiotemporal.run(fine, coarse, coarse_target, out)
+    roles = {f"fine_{number}": path for number, path in enumerate(fine)}
+    roles |= {f"coarse_{number}": path for number, path in enumerate(coarse)}
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Fusion in time",
+        lead=f"{out.name} from {len(fine)} pairs and {coarse_target.name}",
+        inputs=roles | {"coarse_target": coarse_target},
+        out=out,
+        panels=lambda: [
+            *(reporting.scene(path, f"fine {path.name}") for path in fine),
+            reporting.scene(coarse_target, "coarse, wanted date"),
+            reporting.scene(out, "fused"),
+        ],
+    )
+
+
+@app.command("cloud-mask")
+def cloud_mask(
+    scene: Path = typer.Option(..., "--scene", exists=True, dir_okay=False, help="Reflectance."),
+    bands: str = typer.Option(..., "--bands", help="Bands by name, blue=1,green=2,red=3,nir=4[,swir1=5,swir2=6]."),
+    out: Path = OUT,
+    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun, from north [degree]."),
+    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun [degree]."),
+    dem: Path | None = typer.Option(
+        None,
+        "--dem",
+        exists=True,
+        dir_okay=False,
+        help="Heights, to tell the shade of hills from the shadow of clouds.",
+    ),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Tell cloud, thin cloud, shadow, snow and water from clear land, with the probability of cloud.
+
+    Band 1 of OUT: 0 clear, 1 thin cloud, 2 cloud, 3 shadow, 4 snow, 5 water, 255 no data; band 2: probability of cloud.
+    """
+    from infra.imagery import cloud_mask as masking
+    from infra.imagery import report as reporting
+
+    wanted = _bands(bands)
+    with _progress("masking"):
+        made = masking.run(scene, out, bands=wanted, sun_azimuth=sun_azimuth, sun_elevation=sun_elevation, dem=dem)
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Cloud mask",
+        lead=scene.name,
+        inputs={"scene": scene, "dem": dem},
+        out=out,
+        panels=lambda: [
+            reporting.scene(scene, "scene", bands=[wanted[name] for name in ("red", "green", "blue")]),
+            reporting.mask(out, "mask"),
+            reporting.layer(out, 2, "probability of cloud", label="probability [1]"),
+        ],
+    )
+
+
+@app.command("fill-gaps")
+def fill_gaps(
+    series: Path = typer.Option(..., "--series", exists=True, file_okay=False, help="Folder of a series; see below."),
+    out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the filled dates and report.json."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Fill what clouds hide in a series, from radar, other dates and terrain.
+
+    SERIES holds one NetCDF scene stack, or GeoTIFFs of one date each: bands by name (blue, B04, vv ...), the date in a
+    tag or in the file's name (20240515, 2024-05-15, 2024136, 2024-05). Gaps are no data, or classes 1, 2 and 3 of
+    <stem>_mask.tif beside a date; dem.tif is used where it is there. OUT gets one raster per optical date (bands, then
+    sigma), <stem>_qa.tif and the report.
+    """
+    from infra.imagery import gap_filling
+    from infra.imagery import report as reporting
+
+    with _progress("filling"):
+        made = gap_filling.run(series, out)
+    _finish(
+        made,
+        out / "report.json",
+        as_json=as_json,
+        title="Gap filling",
+        lead=series.name,
+        inputs={path.name: path for path in sorted(series.iterdir()) if path.is_file()},
+        out=out,
+        panels=lambda: reporting.filled_series(made, out),
+    )
+
+
+@app.command()
+def composite(
+    scenes: list[Path] = typer.Option(..., "--scenes", exists=True, dir_okay=False, help="Raster; give it once each."),
+    more: list[Path] = typer.Argument(None, exists=True, dir_okay=False, metavar="[FILE...]", help="Further scenes."),
+    out: Path = OUT,
+    method: str = typer.Option("auto", "--method", help="auto, geomedian, medoid or best."),
+    date: str | None = typer.Option(None, "--date", help="Date the best pixel shall be near to, YYYY-MM-DD."),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Make one clear scene of many: geomedian of five looks and more, else medoid or best pixel.
+
+    A <stem>_mask.tif beside a scene masks it. Beside OUT: <stem>_qa.tif (looks, date, quality bits) and <stem>_mad.tif.
+    """
+    from infra.imagery import compositing
+    from infra.imagery import report as reporting
+
+    everything = [*scenes, *(more or [])]
+    with _progress("compositing"):
+        made = compositing.run(everything, out, method=method, target_date=date)
+    looks = out.with_name(f"{out.stem}_qa.tif")
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Composite",
+        lead=f"{len(everything)} scenes",
+        inputs={f"scene_{number}": path for number, path in enumerate(everything)},
+        out=out,
+        panels=lambda: [
+            reporting.scene(everything[0], "first scene"),
+            reporting.scene(out, "composite"),
+            reporting.layer(looks, 1, "clear looks", label="looks [1]"),
+        ],
+    )
+
+
+@app.command()
+def reproject(
+    source: Path = typer.Option(..., "--source", exists=True, dir_okay=False, help="Raster."),
+    out: Path = OUT,
+    crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    like: Path | None = typer.Option(
+        None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
+    ),
+    shift: tuple[float, float] = typer.Option(
+        (0.0, 0.0),
+        "--shift",
+        help="shift_x and shift_y of a co-registration, taken back in the same resampling [pixel].",
+    ),
+    method: str | None = typer.Option(None, "--method", help="nearest, bilinear, cubic or average."),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Bring a raster onto a grid whose pixel edges are multiples of the pixel size, in one resampling."""
+    from infra.imagery import report as reporting
+    from infra.imagery import reprojection, target_grid
+
+    geobox = target_grid.wanted(source, crs=crs, resolution=resolution, like=like)
+    with _progress("reprojecting"):
+        made = reprojection.run(source, out, geobox=geobox, shift=shift, method=method)
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Reprojection",
+        lead=f"{source.name} to {geobox.crs}",
+        inputs={"source": source, "like": like},
+        out=out,
+        panels=lambda: [reporting.scene(source, "before"), reporting.scene(out, "after")],
+    )
+
+
+@app.command()
+def prepare(
+    ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
+    pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
+    out: Path = OUT,
+    reference: Path | None = typer.Option(
+        None, "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
+    ),
+    crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    like: Path | None = typer.Option(
+        None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
+    ),
+    bands: str | None = typer.Option(None, "--bands", help="Bands by name, for the cloud mask: blue=1,green=2,..."),
+    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun, from north [degree]."),
+    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun [degree]."),
+    dem: Path | None = typer.Option(None, "--dem", exists=True, dir_okay=False, help="Heights of the ground."),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Mask, co-register, sharpen and reproject a scene in one go, every value interpolated once.
+
+    Beside OUT stands <stem>_qa.tif with the quality bits: no data 1, cloud 2, shadow 4, co-registration failed 256.
+    """
+    from infra.imagery import preparation, target_grid
+    from infra.imagery import report as reporting
+
+    wanted = _bands(bands) if bands else None
+    geobox = target_grid.wanted(pan, crs=crs, resolution=resolution, like=like)
+    with _progress("preparing"):
+        made = preparation.run(
+            ms, pan, out, geobox=geobox, reference=reference, bands=wanted,
+            sun_azimuth=sun_azimuth, sun_elevation=sun_elevation, dem=dem,
+        )  # fmt: skip
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Analysis-ready scene",
+        lead=f"{ms.name} with {pan.name}",
+        inputs={"ms": ms, "pan": pan, "reference": reference, "dem": dem, "like": like},
+        out=out,
+        panels=lambda: [
+            reporting.scene(ms, "multispectral"),
+            reporting.scene(out, "analysis-ready"),
+            reporting.bits(out.with_name(f"{out.stem}_qa.tif"), "quality"),
+        ],
+    )
+
+
+@app.command()
+def simulate(
+    kind: str = typer.Option(..., "--kind", help="sensor, pair, clouds, change or radar."),
+    out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the rasters and truth.json."),
+    seed: int = typer.Option(1, "--seed", min=0, help="Seed of all randomness."),
+    size: int = typer.Option(400, "--size", min=64, max=4000, help="Rows and columns of the finest raster."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Make scenes with their exact truth: input for every command here, and the answer to compare with."""
+    from infra.imagery import simulation
+
+    made = simulation.run(kind, out, seed, size=size)
+    _tell(made, as_json=as_json)
+    if not as_json:
+        Console().print(f"written to {out}; the truth is in {out / 'truth.json'}", soft_wrap=True)
+
+
+def _bands(text: str) -> dict[str, int]:
+    """Band names to numbers."""
+    bands = {}
+    for word in text.split(","):
+        name, sign, number = word.strip().partition("=")
+        if not sign or not number.isdigit() or int(number) < 1:
+            raise typer.BadParameter(f"--bands: {word!r} is not of the form blue=1")
+        bands[name.strip().lower()] = int(number)
+    absent = {"blue", "green", "red", "nir"} - set(bands)
+    if absent:
+        raise typer.BadParameter(f"--bands: {', '.join(sorted(absent))} missing")
+    return bands
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[None]:
+    """Show how many tiles are done: a bar on a terminal, a line now and then elsewhere."""
+    from infra.imagery import tiling
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
+        with rich.progress.Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            with tiling.watched(lambda done, total: bar.update(task, completed=done, total=total)):
+                yield
+        return
+    said = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal said
+        if done < total and time.monotonic() - said > progress.LINE_INTERVAL:
+            said = time.monotonic()
+            console.print(f"{what}: {done} of {total} tiles", highlight=False)
+
+    with tiling.watched(say):
+        yield
+
+
+def _finish(
+    made: dict[str, Any],
+    report: Path | None,
+    *,
+    as_json: bool,
+    title: str,
+    lead: str,
+    inputs: dict[str, Path | None],
+    out: Path,
+    panels: "Callable[[], Sequence[fusion_plot.Panel]]",
+) -> None:
+    """Write the report where one is wanted, say what was found, and end with the status that stands for it."""
+    from infra.imagery import report as reporting
+
+    made = {"status": "ok", **made, "output": str(out)}
+    page = None
+    if report is not None:
+        made |= {"inputs": reporting.inputs(inputs)}
+        page = reporting.write(made, report, title=title, lead=lead, panels=panels(), like=out)
+    _tell(made, as_json=as_json)
+    if page is not None and not as_json:
+        Console().print(f"report: {report}, with pictures: {page}", highlight=False, soft_wrap=True)
+    if made["status"] not in _MADE:
+        raise typer.Exit(1)
+
+
+def _tell(made: dict[str, Any], *, as_json: bool) -> None:
+    from infra.imagery import report as reporting
+
+    document = reporting.plain(made)
+    for text in document.get("warnings", ()):
+        sys.stderr.write(f"warning: {text}\n")
+    if as_json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        return
+    console = Console()
+    for key, value in document.items():
+        if key == "warnings" or isinstance(value, dict | list) or value is None:
+            continue
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        console.print(f"{key.replace('_', ' ')}: {shown}", highlight=False, markup=False, soft_wrap=True)
