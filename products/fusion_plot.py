@@ -90,7 +90,7 @@ def _draw_panel(page: figure.Figure, axes: Any, panel: Panel, width: float | Non
     axes.set_title(panel.title, fontsize=9.5, loc="left")
     axes.tick_params(labelsize=7, length=2.5)
     if panel.image.ndim == 3:
-        axes.imshow(natural_color(panel.image), interpolation="nearest")
+        axes.imshow(quicklook.natural_color(panel.image), interpolation="nearest")
     elif panel.legend:
         _draw_classes(axes, panel)
     else:
@@ -99,29 +99,6 @@ def _draw_panel(page: figure.Figure, axes: Any, panel: Panel, width: float | Non
         _draw_arrows(axes, panel.arrows, max(panel.image.shape[-2:]))
     if width is not None:
         _draw_scale(axes, panel.image.shape, width / panel.image.shape[-1])
-
-
-def natural_color(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Red, green and blue stretched alike from the darkest to the brightest of the picture.
-
-    Parameters
-    ----------
-    image : array
-        Red, green, blue (3, y, x), any unit; NaN is no data.
-
-    Returns
-    -------
-    array
-        Picture (y, x, 3), 0 to 255, gray where there is no data.
-    """
-    values = np.moveaxis(image.astype(np.float64), 0, -1)
-    gap = ~np.isfinite(values).all(axis=-1)
-    seen = values[~gap]
-    low, high = np.percentile(seen, (_LOW, _HIGH)) if seen.size else (0.0, 1.0)
-    stretched = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
-    picture = (np.nan_to_num(stretched) ** 0.8 * 255).astype(np.uint8)
-    picture[gap] = _GAP
-    return picture
 
 
 def _draw_values(page: figure.Figure, axes: Any, panel: Panel) -> None:

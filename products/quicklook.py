@@ -25,6 +25,8 @@ from processors.imagery import grid
 LATIN_FONT = "DejaVu Sans"
 NODATA_COLOUR = "#c9cbce"
 INK = "#20262e"
+_STRETCH = (2.0, 98.0)
+_BRIGHTENING = 0.8
 # Permissively licensed or system families with simplified Chinese, in order of preference.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -93,6 +95,22 @@ class ColourBar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NaturalColour:
+    """Red, green and blue of a scene, as the eye would see it.
+
+    Parameters
+    ----------
+    label_en : str
+        English name.
+    label_zh : str
+        Chinese name.
+    """
+
+    label_en: str = "Natural colour"
+    label_zh: str = "自然色"
+
+
+@dataclass(frozen=True, kw_only=True)
 class MapText:
     """Words around the map.
 
@@ -136,7 +154,7 @@ class QuicklookParameters:
 def render(
     image: xr.DataArray,
     *,
-    legend: Sequence[LegendEntry] | ColourBar,
+    legend: Sequence[LegendEntry] | ColourBar | NaturalColour,
     text: MapText,
     parameters: QuicklookParameters | None = None,
 ) -> bytes:
@@ -145,9 +163,10 @@ def render(
     Parameters
     ----------
     image : xr.DataArray
-        Layer (y, x) with a grid mapping; classes by number, or values with NaN.
-    legend : sequence of LegendEntry or ColourBar
-        Classes or scale.
+        Layer (y, x) with a grid mapping, classes by number or values with NaN; for natural colour red, green and blue
+        (band, y, x).
+    legend : sequence of LegendEntry, ColourBar or NaturalColour
+        Classes, scale, or that the layer is a picture.
     text : MapText
         Titles, date, source.
     parameters : QuicklookParameters, optional
@@ -164,6 +183,29 @@ def render(
     with mpl.rc_context({"font.family": fonts, "axes.linewidth": 0.8, "text.color": INK}):
         page = _page(image, legend, text, parameters, bilingual=chinese is not None)
         return _png(page)
+
+
+def natural_color(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Red, green and blue stretched alike from the darkest to the brightest of the picture.
+
+    Parameters
+    ----------
+    image : array
+        Red, green, blue (3, y, x), any unit; NaN is no data.
+
+    Returns
+    -------
+    array
+        Picture (y, x, 3), 0 to 255, gray where there is no data.
+    """
+    values = np.moveaxis(image.astype(np.float64), 0, -1)
+    gap = ~np.isfinite(values).all(axis=-1)
+    seen = values[~gap]
+    low, high = np.percentile(seen, _STRETCH) if seen.size else (0.0, 1.0)
+    stretched = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
+    picture = (np.nan_to_num(stretched) ** _BRIGHTENING * 255).astype(np.uint8)
+    picture[gap] = _rgb(NODATA_COLOUR)
+    return picture
 
 
 @lru_cache(maxsize=64)
@@ -247,26 +289,28 @@ def _layout(aspect: float, width: float) -> _Layout:
 
 def _page(
     image: xr.DataArray,
-    legend: Sequence[LegendEntry] | ColourBar,
+    legend: Sequence[LegendEntry] | ColourBar | NaturalColour,
     text: MapText,
     parameters: QuicklookParameters,
     *,
     bilingual: bool,
 ) -> figure.Figure:
     geobox = grid.geobox_of(image.to_dataset(name="image"))
+    # A picture needs no key but the one for its gaps.
+    classes = () if isinstance(legend, NaturalColour) else legend
     ground_width, ground_height = _ground_size(geobox)
     layout = _layout(ground_height / ground_width, parameters.width)
     page = figure.Figure(figsize=layout.page, dpi=parameters.resolution, facecolor="white")
-    thin = max(1, math.ceil(max(image.shape) / parameters.largest_edge))
-    values = image.transpose("y", "x").values[::thin, ::thin]
+    thin = max(1, math.ceil(max(image.shape[-2:]) / parameters.largest_edge))
+    values = image.transpose(..., "y", "x").values[..., ::thin, ::thin]
     colours, has_gaps = _painted(values, legend)
     _map(page, layout, colours, geobox)
     canvas = _canvas(page, layout)
     _titles(canvas, layout, text, bilingual=bilingual)
-    if isinstance(legend, ColourBar):
-        _colour_bar(page, canvas, layout, legend, bilingual=bilingual, has_gaps=has_gaps)
+    if isinstance(classes, ColourBar):
+        _colour_bar(page, canvas, layout, classes, bilingual=bilingual, has_gaps=has_gaps)
     else:
-        _class_legend(canvas, layout, _with_gaps(legend, has_gaps), bilingual=bilingual)
+        _class_legend(canvas, layout, _with_gaps(classes, has_gaps), bilingual=bilingual)
     _scale_bar(canvas, layout, ground_width)
     _north_arrow(canvas, layout)
     return page
@@ -377,8 +421,12 @@ def _north_arrow(canvas: Any, layout: _Layout) -> None:
     canvas.text(x, y + 0.47, "N", fontsize=9, ha="center", va="baseline")
 
 
-def _painted(values: npt.NDArray[Any], legend: Sequence[LegendEntry] | ColourBar) -> tuple[npt.NDArray[np.uint8], bool]:
+def _painted(
+    values: npt.NDArray[Any], legend: Sequence[LegendEntry] | ColourBar | NaturalColour
+) -> tuple[npt.NDArray[np.uint8], bool]:
     """Colours of the pixels (y, x, 3), and whether any pixel has no data."""
+    if isinstance(legend, NaturalColour):
+        return natural_color(values), not bool(np.isfinite(values).all())
     if isinstance(legend, ColourBar):
         scaled = colors.Normalize(legend.minimum, legend.maximum, clip=True)(np.ma.masked_invalid(values))
         painted = (mpl.colormaps[legend.colour_map](scaled)[..., :3] * 255).round().astype(np.uint8)
@@ -445,9 +493,11 @@ def _has_characters(path: str, characters: str) -> bool:
     return all(ord(character) in charmap for character in characters)
 
 
-def _beyond_latin(legend: Sequence[LegendEntry] | ColourBar, text: MapText) -> str:
+def _beyond_latin(legend: Sequence[LegendEntry] | ColourBar | NaturalColour, text: MapText) -> str:
     """Characters of the picture that the Latin font lacks, each once."""
-    labels = [legend.label_zh] if isinstance(legend, ColourBar) else [entry.label_zh for entry in legend]
+    labels = (
+        [legend.label_zh] if isinstance(legend, ColourBar | NaturalColour) else [entry.label_zh for entry in legend]
+    )
     wanted = {character for label in ("无数值", text.title_zh, text.source, *labels) for character in label}
     return "".join(sorted(character for character in wanted if not _is_latin(character)))
 

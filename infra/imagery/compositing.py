@@ -16,7 +16,7 @@ from processors.quality import BadInputError
 
 QA_BANDS = ("n_obs", "look", "day_since_1970", "qa", "method")
 _QA_NODATA = 65535
-_TILE_NUMBERS = 24_000_000
+_TILE_NUMBERS = 8_000_000
 _SMALLEST_TILE = 128
 
 FloatImage: TypeAlias = npt.NDArray[np.float32]
@@ -99,7 +99,8 @@ def run(
             looks = part.flags[1][part.flags[0] > 0].astype(np.int64)
             chosen_looks[:] += np.bincount(looks, minlength=chosen_looks.size)
 
-        tiling.run(function, tiling.tiles(plan.target.shape, size=size, halo=chosen.cloud_reach), consume=consume)
+        halo = chosen.cloud_reach if method in ("auto", "best") else 0
+        tiling.run(function, tiling.tiles(plan.target.shape, size=size, halo=halo), consume=consume)
         if observations[0] == observations.sum():
             raise BadInputError("all_nodata", "no scene shows any pixel of the grid")
         clipped = images.clipped

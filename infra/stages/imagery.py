@@ -15,6 +15,7 @@ from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
 from processors.imagery import external_scene, fusion, grid, strip_scene
+from products import fused_scene
 
 AREAS = Path(__file__).resolve().parents[1] / "parameters" / "areas.yaml"
 
@@ -119,7 +120,23 @@ def fuse(unit: Unit, workspace: Workspace) -> UnitResult:
         attributes={"inputs": sources},
     )
     partial = f"fused without {', '.join(sorted(missing))}, which did not come in time" if missing else None
-    return UnitResult((made,), report=_about(fused), partial=partial)
+    return UnitResult((made, *_files(fused, unit.group, sources)), report=_about(fused), partial=partial)
+
+
+def _files(fused: xr.Dataset, group: str, sources: list[dict[str, str]]) -> tuple[NewGranule, ...]:
+    """What people and their programs open: rasters, maps and the report."""
+    return tuple(
+        NewGranule(
+            kind=file.kind,
+            id=archive.identity(group, file.name) if file.name else group,
+            group=group,
+            body=file.body,
+            suffix=file.suffix,
+            media_type=file.media_type,
+            attributes={"inputs": sources},
+        )
+        for file in fused_scene.files(fused)
+    )
 
 
 def _missing_sources(unit: Unit) -> set[str]:

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from processors.arrays import IntArray
-from processors.imagery import cloud_mask, external_scene, gap_filling, grid, qa
+from processors.imagery import cloud_mask, external_scene, gap_filling, grid, qa, scene_registration
 from processors.quality import BadInputError
 
 COARSE_RATIO = 1.5
@@ -27,12 +28,17 @@ class FusionParameters:
         Thresholds of the cloud mask.
     gaps : gap_filling.GapFillingParameters
         Choices of the gap filling.
+    registration : scene_registration.RegistrationParameters
+        Choices of the co-registration between the dates.
     assisting_scenes : int
         Coarser scenes used at most, nearest in time first [1].
     """
 
     cloud: cloud_mask.CloudMaskParameters = field(default_factory=cloud_mask.CloudMaskParameters)
     gaps: gap_filling.GapFillingParameters = field(default_factory=gap_filling.GapFillingParameters)
+    registration: scene_registration.RegistrationParameters = field(
+        default_factory=scene_registration.RegistrationParameters
+    )
     assisting_scenes: int = 3
 
 
@@ -68,7 +74,9 @@ def fuse(scenes: Sequence[xr.Dataset], *, parameters: FusionParameters | None = 
     fine = [scene for scene, size in zip(ordered, sizes, strict=True) if size < COARSE_RATIO * min(sizes)]
     coarse = [scene for scene, size in zip(ordered, sizes, strict=True) if size >= COARSE_RATIO * min(sizes)]
     target = grid.working_grid(fine[0])
-    series = _series([grid.match(scene, target) for scene in fine], target)
+    registered = scene_registration.register(fine, target, parameters=chosen.registration)
+    series = _series(registered.layers, target)
+    series.attrs["coregistration_rmse"] = scene_registration.residual(registered.records)
     assisting = _assisting(coarse, series, target, chosen)
     reference = assisting[0]["reflectance"].isel(time=0) if assisting and "blue" in assisting[0]["band"] else None
     mask = cloud_mask.classify(series, reference=reference, parameters=chosen.cloud)
@@ -76,6 +84,7 @@ def fuse(scenes: Sequence[xr.Dataset], *, parameters: FusionParameters | None = 
     result = filled.stack.assign(cloud_probability=mask["cloud_probability"])
     result = _with_terrain(result, coarse, target)
     result.attrs = _attributes(ordered, series, filled, area)
+    result.attrs["coregistration"] = json.dumps([_rounded(record._asdict()) for record in registered.records])
     return grid.assign(result, target)
 
 
@@ -222,6 +231,10 @@ def _attributes(
         "holdout": json.dumps(scores),
         "insufficient_dates": json.dumps([f"{date}Z" for date, flag in zip(dates, flagged, strict=True) if flag]),
     }
+
+
+def _rounded(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in record.items()}
 
 
 def _number(value: float) -> float | None:

@@ -34,13 +34,13 @@ def test_natural_color_keeps_the_order_of_the_bands_and_marks_gaps():
     image[0] = 0.3
     image[1] = 0.1
     image[:, 0, 0] = np.nan
-    picture = fusion_plot.natural_color(image)
+    picture = quicklook.natural_color(image)
     assert picture[1, 1, 0] > picture[1, 1, 1] > picture[1, 1, 2] == 0
     assert tuple(picture[0, 0]) == (201, 203, 206)
 
 
 def test_an_image_without_any_value_is_all_gap():
-    assert (fusion_plot.natural_color(np.full((3, 2, 2), np.nan)) == (201, 203, 206)).all()
+    assert (quicklook.natural_color(np.full((3, 2, 2), np.nan)) == (201, 203, 206)).all()
 
 
 def test_classes_are_painted_in_the_colours_of_their_legend():
