@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from infra.cli import progress
 
 if TYPE_CHECKING:
+    from infra.imagery import scene_reading
     from products import fusion_plot
 
 app = typer.Typer(
@@ -357,6 +358,156 @@ def prepare(
 
 
 @app.command()
+def convert(
+    scene: Path = typer.Argument(..., exists=True, metavar="SCENE", help="Folder, archive or file of a mission."),
+    out: Path = OUT,
+    bands: str | None = typer.Option(None, "--bands", help="Layers, red,nir; or blue=1,red=3 of a plain GeoTIFF."),
+    crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    like: Path | None = typer.Option(
+        None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
+    ),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Read a scene of Sentinel-1 or -2, Landsat, MODIS, VIIRS, GF or a GeoTIFF; physical values on one grid.
+
+    Scale, offset, no data and datum come from the product's metadata; what is missing there is refused, not assumed.
+    """
+    from infra.imagery import report as reporting
+    from infra.imagery import scene_conversion, scene_reading, target_grid
+
+    names, stated = _layers(bands)
+    geobox = None
+    if like is not None or crs is not None or resolution is not None:
+        with scene_reading.open_scene(scene, stated=stated) as opened:
+            own = opened.geobox if like is None else None
+        geobox = target_grid.around(own, crs=crs, resolution=resolution) if own is not None else target_grid.of(like)
+    with _progress("reading"):
+        made = scene_conversion.run(scene, out, geobox=geobox, bands=names, stated=stated)
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Scene",
+        lead=scene.name,
+        inputs={"scene": scene, "like": like},
+        out=out,
+        panels=lambda: [reporting.scene(out, "scene")],
+    )
+
+
+@app.command()
+def orthorectify(
+    image: Path = typer.Option(..., "--image", exists=True, dir_okay=False, help="Frame or image with RPC."),
+    dem: Path = typer.Option(..., "--dem", exists=True, dir_okay=False, help="Surface model in a projected system."),
+    out: Path = OUT,
+    reconstruction: Path | None = typer.Option(
+        None, "--reconstruction", exists=True, dir_okay=False, help="OpenSfM or OpenDroneMap reconstruction.json."
+    ),
+    interior: Path | None = typer.Option(
+        None, "--interior", exists=True, dir_okay=False, help="YAML of the camera: im_size, focal_len, sensor_size ..."
+    ),
+    exterior: Path | None = typer.Option(
+        None, "--exterior", exists=True, dir_okay=False, help="Table of name, x, y, z, omega, phi, kappa."
+    ),
+    rpc: Path | None = typer.Option(
+        None, "--rpc", exists=True, dir_okay=False, help="RPC of the image, where its tags hold none."
+    ),
+    axes: str = typer.Option("map", "--axes", help="map for OpenDroneMap's reconstruction, topocentric for OpenSfM's."),
+    dem_datum: str | None = typer.Option(None, "--dem-datum", help="ellipsoid, egm96 ... where the DEM says nothing."),
+    camera_datum: str | None = typer.Option(None, "--camera-datum", help="Datum of the frame camera's height."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size [m]; default that of the image."),
+    report: Path | None = REPORT,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Put an airborne or UAV frame, or a satellite image with RPC, on the map with a surface model.
+
+    Ground that something hides from the camera is no data. Beside OUT stands <stem>_qa.tif with the quality bits.
+    """
+    from infra.imagery import orthorectification
+    from infra.imagery import report as reporting
+
+    view = orthorectification.view_of(
+        image, dem=dem, reconstruction=reconstruction, interior=interior, exterior=exterior, rpc=rpc, axes=axes
+    )
+    with _progress("orthorectifying"):
+        made = orthorectification.run(
+            image, out, view=view, dem=dem, dem_datum=dem_datum, camera_datum=camera_datum, resolution=resolution
+        )
+    _finish(
+        made,
+        report,
+        as_json=as_json,
+        title="Orthorectification",
+        lead=image.name,
+        inputs={"image": image, "dem": dem, "camera": reconstruction or interior or rpc},
+        out=out,
+        panels=lambda: [
+            reporting.scene(out, "orthorectified"),
+            reporting.bits(out.with_name(f"{out.stem}_qa.tif"), "quality"),
+        ],
+    )
+
+
+@app.command()
+def search(
+    api: str = typer.Option(..., "--api", help="Address of a STAC API."),
+    collection: list[str] = typer.Option(..., "--collection", help="Collection; may be given more than once."),
+    bbox: str = typer.Option(..., "--bbox", help="W,S,E,N [degree]."),
+    since: str = typer.Option(..., "--since", help="First day, YYYY-MM-DD."),
+    until: str = typer.Option(..., "--until", help="Last day, YYYY-MM-DD."),
+    cloud: float | None = typer.Option(None, "--cloud", help="Largest cloud cover [percent]."),
+    limit: int = typer.Option(100, "--limit", min=1, help="Scenes at most."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Search a STAC API for scenes, oldest first; needs the extra `stac` and network."""
+    import numpy as np
+
+    from infra.imagery import stac_search
+
+    west, south, east, north = _box(bbox)
+    found = stac_search.search(
+        api, collections=collection, bounds=(west, south, east, north), start=np.datetime64(since),
+        end=np.datetime64(until) + np.timedelta64(1, "D") - np.timedelta64(1, "s"), limit=limit,
+        largest_cloud_cover=cloud,
+    )  # fmt: skip
+    rows = [
+        {"id": entry.identity, "collection": entry.collection, "time": str(entry.time), "cloud": entry.cloud_cover}
+        for entry in found
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps({"scenes": rows}, indent=2) + "\n")
+        return
+    for row in rows:
+        share = "-" if row["cloud"] is None else f"{row['cloud']:.0f} %"
+        Console().print(f"{row['time'][:19]}  {share:>6}  {row['id']}", highlight=False, markup=False, soft_wrap=True)
+    Console().print(f"{len(rows)} scenes", highlight=False)
+
+
+def _box(text: str) -> list[float]:
+    """West, south, east, north."""
+    try:
+        edges = [float(word) for word in text.split(",")]
+    except ValueError:
+        edges = []
+    if len(edges) != len("WSEN") or edges[1] >= edges[3]:
+        raise typer.BadParameter(f"--bbox {text}: four numbers W,S,E,N are wanted")
+    return edges
+
+
+def _layers(text: str | None) -> "tuple[list[str] | None, scene_reading.Stated | None]":
+    """Layers wanted by name; with numbers, what the bands of a plain GeoTIFF are."""
+    from infra.imagery import scene_reading
+
+    if text is None:
+        return None, None
+    if "=" not in text:
+        return [word.strip() for word in text.split(",") if word.strip()], None
+    return None, scene_reading.Stated(bands=_numbered(text))
+
+
+@app.command()
 def simulate(
     kind: str = typer.Option(..., "--kind", help="sensor, pair, clouds, change or radar."),
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the rasters and truth.json."),
@@ -374,6 +525,15 @@ def simulate(
 
 
 def _bands(text: str) -> dict[str, int]:
+    """Bands of a scene by name, those a cloud mask needs among them."""
+    bands = _numbered(text)
+    absent = {"blue", "green", "red", "nir"} - set(bands)
+    if absent:
+        raise typer.BadParameter(f"--bands: {', '.join(sorted(absent))} missing")
+    return bands
+
+
+def _numbered(text: str) -> dict[str, int]:
     """Band names to numbers."""
     bands = {}
     for word in text.split(","):
@@ -381,9 +541,6 @@ def _bands(text: str) -> dict[str, int]:
         if not sign or not number.isdigit() or int(number) < 1:
             raise typer.BadParameter(f"--bands: {word!r} is not of the form blue=1")
         bands[name.strip().lower()] = int(number)
-    absent = {"blue", "green", "red", "nir"} - set(bands)
-    if absent:
-        raise typer.BadParameter(f"--bands: {', '.join(sorted(absent))} missing")
     return bands
 
 

@@ -205,7 +205,7 @@ def _band_reader(raster: RasterFile, band: int, row: int = 0, column: int = 0) -
 
     def read(chip: Chip) -> npt.NDArray[np.float32]:
         window = Window(chip.column + column, chip.row + row, chip.columns, chip.rows)
-        return raster.read(window, [band])[0]
+        return np.asarray(raster.read(window, [band])[0], dtype=np.float32)
 
     return read
 
@@ -274,9 +274,10 @@ def _source_window(
     """Pixels of a raster under a part of another grid; None where it does not reach there."""
     steps = np.linspace(0.0, 1.0, 5)
     column, row = (axis.ravel() for axis in np.meshgrid(shape[1] * steps, shape[0] * steps))
-    x, y = transform @ (column, row)
-    x, y = rasterio.warp.transform(systems[1], systems[0], x.tolist(), y.tolist())
-    column, row = ~raster.transform @ (np.asarray(x), np.asarray(y))
+    points = [transform @ point for point in zip(column.tolist(), row.tolist(), strict=True)]
+    x, y = rasterio.warp.transform(systems[1], systems[0], *(list(axis) for axis in zip(*points, strict=True)))
+    sources = np.array([~raster.transform @ point for point in zip(x, y, strict=True)])
+    column, row = sources[:, 0], sources[:, 1]
     if not (np.isfinite(column).all() and np.isfinite(row).all()):
         return None
     left, top = (max(int(np.floor(axis.min())) - _BORDER, -_BORDER) for axis in (column, row))

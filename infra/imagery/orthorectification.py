@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import rasterio
+import rasterio.errors
 import yaml
 from odc.geo.geobox import GeoBox
 
 from infra.imagery import raster_file, tiling
 from processors.geodesy import vertical_datum
-from processors.imagery import frame_camera, grid, orthorectification, qa, terrain
+from processors.imagery import frame_camera, grid, orthorectification, qa, rational_polynomial, terrain
 from processors.quality import BadInputError
 
 Float32Array = npt.NDArray[np.float32]
@@ -270,6 +271,69 @@ def _ground_distance(view: frame_camera.FrameView, surface: terrain.Terrain) -> 
 
 def _tags(image: Path, dem: Path) -> Mapping[str, str]:
     return {"source": image.name, "surface_model": dem.name}
+
+
+def view_of(
+    image: Path,
+    *,
+    dem: Path,
+    reconstruction: Path | None = None,
+    interior: Path | None = None,
+    exterior: Path | None = None,
+    rpc: Path | None = None,
+    axes: str = "map",
+) -> "frame_camera.FrameView | orthorectification.ImageModel":
+    """Camera of an image from the files that come with it, or from its own tags.
+
+    Parameters
+    ----------
+    image : Path
+        The image.
+    dem : Path
+        Surface model, in whose system a frame camera stands.
+    reconstruction, interior, exterior : Path, optional
+        See `frame_view`.
+    rpc : Path, optional
+        Rational polynomial coefficients, where the image's tags hold none.
+    axes : str
+        See `frame_view`.
+
+    Returns
+    -------
+    FrameView or ImageModel
+        What `run` is told.
+
+    Raises
+    ------
+    BadInputError
+        `camera_model_missing`, `crs_missing`.
+    """
+    if rpc is not None:
+        return rational_polynomial.model_from_text(rpc.read_text(), name=rpc.name)
+    if reconstruction is None and interior is None and exterior is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(image) as dataset:
+                tags = dataset.tags(ns="RPC")
+        if not tags:
+            raise BadInputError(
+                "camera_model_missing",
+                f"{image.name} holds no RPC: give --rpc, --reconstruction, or --interior and --exterior",
+            )
+        return rational_polynomial.model_from_tags(tags, name=image.name)
+    with raster_file.open_raster(dem) as heights:
+        if heights.geobox is None:
+            raise BadInputError("crs_missing", f"{dem.name} states no coordinate reference system")
+        crs = grid.system(heights.geobox).to_wkt()
+    return frame_view(
+        image.name,
+        crs=crs,
+        reconstruction=reconstruction,
+        axes=axes,
+        interior=interior,
+        exterior=exterior,
+        size=_shape(image),
+    )
 
 
 def frame_view(

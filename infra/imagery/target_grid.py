@@ -39,8 +39,56 @@ def wanted(
         Another system without a pixel size, or a pixel size that is not positive.
     """
     if like is not None:
-        return _located(like)
-    own = _located(source)
+        return of(like)
+    return around(of(source), crs=crs, resolution=resolution)
+
+
+def of(path: Path) -> GeoBox:
+    """Grid of a raster.
+
+    Parameters
+    ----------
+    path : Path
+        The raster.
+
+    Returns
+    -------
+    GeoBox
+        Its grid.
+
+    Raises
+    ------
+    BadInputError
+        `crs_missing`, and what a raster is refused for.
+    """
+    with raster_file.open_raster(path) as raster:
+        if raster.geobox is None:
+            raise BadInputError("crs_missing", f"{path} states no coordinate reference system")
+        return raster.geobox
+
+
+def around(own: GeoBox, *, crs: str | None = None, resolution: float | None = None) -> GeoBox:
+    """Smallest grid over another whose pixel edges are multiples of the pixel size.
+
+    Parameters
+    ----------
+    own : GeoBox
+        Grid to be covered.
+    crs : str, optional
+        System; default the grid's own.
+    resolution : float, optional
+        Pixel size [unit of the system]; default the grid's where the system is its own.
+
+    Returns
+    -------
+    GeoBox
+        The aligned grid.
+
+    Raises
+    ------
+    ValueError
+        Another system without a pixel size, or a pixel size that is not positive.
+    """
     system = grid.system(own).to_wkt()
     target = grid.coordinate_system(crs or system)
     same = target == grid.coordinate_system(system)
@@ -53,10 +101,3 @@ def wanted(
     if not same:
         bounds = rasterio.warp.transform_bounds(system, target.to_wkt(), *bounds)
     return grid.covering(bounds, crs=crs or system, resolution=size)
-
-
-def _located(path: Path) -> GeoBox:
-    with raster_file.open_raster(path) as raster:
-        if raster.geobox is None:
-            raise BadInputError("crs_missing", f"{path} states no coordinate reference system")
-        return raster.geobox

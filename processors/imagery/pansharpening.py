@@ -42,6 +42,9 @@ REGRESSION = "regression"
 INTERPOLATION = "interpolation"
 """Name of the method that injects nothing."""
 
+_STEADY = (INTERPOLATION, "gsa", "mtf_glp_cbd", "mtf_glp_hpm")
+_JOINED = f"{REGRESSION} and "
+
 METHODS = (INTERPOLATION, "gsa", "mtf_glp_cbd", "mtf_glp_cbd_local", "mtf_glp_hpm", REGRESSION)
 """Names of all methods."""
 
@@ -74,7 +77,8 @@ class PansharpeningParameters:
     ridge_pixels : float
         Degraded pixels per part below which that weight doubles [1].
     advantage : float
-        Part of the error by which another method must be better than the regression to replace it [1].
+        Part of the error by which the regression must differ from the best known method for one of them to be used
+        alone [1].
     angle_tolerance : float
         Growth of the spectral angle over that of interpolation that is accepted in the trial [1].
     degraded_pixels : int
@@ -95,7 +99,7 @@ class PansharpeningParameters:
     minimum_correlation: float = 0.05
     scale_change: float = 0.85
     ridge: float = 0.01
-    ridge_factors: tuple[float, ...] = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
+    ridge_factors: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0, 256.0)
     ridge_pixels: float = 100.0
     advantage: float = 0.03
     angle_tolerance: float = 0.0
@@ -480,6 +484,10 @@ def _tried(
     final = {**above, REGRESSION: whole}
     scores = {name: trial.score(name, trial.images(outcome)) for name, outcome in outcomes.items()}
     methods = _best_methods(scores, parameters)
+    for name in _STEADY:
+        joined = _JOINED + name
+        final[joined] = 0.5 * (whole + above[name])
+        outcomes[joined] = _Outcome(*(0.5 * (one + below[name]) for one in outcomes[REGRESSION]))
     strength = _strength(trial, outcomes, methods, scores, parameters)
     used = _Outcome(*(strength * _rows(outcomes, methods, half) for half in ("first", "second")))
     coefficients = strength * np.stack([final[method][band] for band, method in enumerate(methods)])
@@ -542,15 +550,17 @@ def _equal_neighbors(ms: Plane, count: int) -> tuple[float, float]:
 
 
 def _best_methods(scores: dict[str, Score], parameters: PansharpeningParameters) -> tuple[str, ...]:
-    """Method of least error for each band; the regression unless another is clearly better."""
+    """Method of least error for each band; the mean with the regression where neither is clearly better."""
     bands = len(scores[REGRESSION].errors)
     if parameters.method:
         return (parameters.method,) * bands
     methods = []
     for band in range(bands):
-        best = min(scores, key=lambda name: scores[name].errors[band])
-        better = scores[best].errors[band] < (1.0 - parameters.advantage) * scores[REGRESSION].errors[band]
-        methods.append(best if better else REGRESSION)
+        errors = {name: score.errors[band] for name, score in scores.items()}
+        best = min(_STEADY, key=lambda name: errors[name])
+        lead = math.log(max(errors[best], sharpening_trial.TINY) / max(errors[REGRESSION], sharpening_trial.TINY))
+        margin = parameters.advantage
+        methods.append(REGRESSION if lead > margin else best if lead < -margin else _JOINED + best)
     return tuple(methods)
 
 

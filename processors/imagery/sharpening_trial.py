@@ -586,7 +586,8 @@ def change_of_error(equations: Equations, coefficients: FloatArray) -> FloatArra
         Change (try, band).
     """
     quadratic = np.einsum("tfbi,fbij,tfbj->tb", coefficients, equations.normal, coefficients, optimize=True)
-    return quadratic - 2.0 * np.einsum("tfbi,fbi->tb", coefficients, equations.right)
+    result: FloatArray = quadratic - 2.0 * np.einsum("tfbi,fbi->tb", coefficients, equations.right)
+    return result
 
 
 def predicted(parts: Parts, coefficients: tuple[FloatArray, FloatArray]) -> Plane:
