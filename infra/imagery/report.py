@@ -249,6 +249,29 @@ def bits(path: Path, title: str, *, band: int = 1) -> fusion_plot.Panel:
     return fusion_plot.Panel(title=title, image=classes, legend=BITS_LEGEND)
 
 
+def filled_series(report: Mapping[str, Any], folder: Path) -> list[fusion_plot.Panel]:
+    """Pictures of the date of a filled series of which about half was filled: it shows most.
+
+    Parameters
+    ----------
+    report : Mapping
+        Report of the gap filling.
+    folder : Path
+        Where its rasters lie.
+
+    Returns
+    -------
+    list of fusion_plot.Panel
+        The filled date and its quality bits; nothing where there is no date.
+    """
+    rows = [row for row in report["dates"] if row["pixels"]]
+    if not rows:
+        return []
+    shares = [row["filled"] / row["pixels"] for row in rows]
+    stem = rows[int(np.argmax([share * (1.0 - share) for share in shares]))]["stem"]
+    return [scene(folder / f"{stem}.tif", f"{stem}, filled"), bits(folder / f"{stem}_qa.tif", "origin of the values")]
+
+
 def _step(raster: raster_file.RasterFile) -> int:
     return max(1, -(-max(raster.shape) // _EDGE))
 
