@@ -6,17 +6,21 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import rasterio.warp
 import xarray as xr
 import yaml
+from odc.geo.geobox import GeoBox
 
 from infra import archive, granule_format
-from infra.imagery import imager_calibration
+from infra.imagery import imager_calibration, scene_reading
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
 from processors.imagery import external_scene, fusion, grid, strip_scene
 from products import fused_scene
 
+LARGEST_SCENE = 250_000_000
+"""Values of a scene that a stage holds at most [1]."""
 AREAS = Path(__file__).resolve().parents[1] / "parameters" / "areas.yaml"
 
 
@@ -29,16 +33,69 @@ def ingest_scene(unit: Unit, workspace: Workspace) -> UnitResult:
             "unknown_area", f"{landed.key} does not say its area: land it as scenes/<source>/<area>/"
         )
     body, name = workspace.read(landed), PurePosixPath(landed.key).name
-    scene = _scene(body, name=name, source=parts[0])
+    if PurePosixPath(name).suffix == ".nc":
+        scene = _stack(body, name=name, source=parts[0])
+    else:
+        file = workspace.scratch_folder("scene") / archive.landing_name(landed.key)
+        file.write_bytes(body)
+        scene = scene_of_file(file, area=parts[1])
     identity = archive.identity(parts[0], parts[1], archive.short(landed.sha256))
     return UnitResult((_scene_granule(scene, identity, source=parts[0], area=parts[1]),), report=_about(scene))
 
 
-def _scene(body: bytes, *, name: str, source: str) -> xr.Dataset:
+def _stack(body: bytes, *, name: str, source: str) -> xr.Dataset:
     # Unsigned integers and fill values are the reader's business: it takes scaling from the metadata or refuses.
     return external_scene.scene_from_dataset(
         granule_format.decode(body, name=name, mask_and_scale=False), source=source
     )
+
+
+def scene_of_file(file: Path, *, area: str) -> xr.Dataset:
+    """Scene of another mission, the part of it that lies in the area, on the area's grid where it states one.
+
+    Parameters
+    ----------
+    file : Path
+        Archive or raster.
+    area : str
+        Name of the area.
+
+    Returns
+    -------
+    xr.Dataset
+        Scene stack of one date.
+
+    Raises
+    ------
+    processors.quality.BadInputError
+        What the readers refuse; `outside_area`; `scene_too_large` where the part does not fit into memory.
+    """
+    with scene_reading.open_scene(file) as scene:
+        target = _wanted(scene, areas().get(area, {}), name=file.name)
+        layers = len(scene.bands or scene.polarizations)
+        if target.shape[0] * target.shape[1] * layers > LARGEST_SCENE:
+            raise quality.BadInputError(
+                "scene_too_large",
+                f"{file.name}: {target.shape[0]} x {target.shape[1]} pixels of {layers} layers; "
+                f"state a smaller box or a coarser grid for the area {area}, or convert the scene to a raster",
+            )
+        return scene_reading.stack([scene], geobox=target, area=area)
+
+
+def _wanted(scene: scene_reading.Scene, area: dict[str, Any], *, name: str) -> GeoBox:
+    """Grid of the area, else the scene's own as far as the area's box reaches."""
+    box, stated = area.get("bbox"), area.get("grid")
+    if box is None:
+        return scene.geobox
+    crs = str(stated["crs"]) if stated else grid.system(scene.geobox).to_wkt()
+    size = float(stated["resolution"]) if stated else abs(float(scene.geobox.transform.a))
+    edges = rasterio.warp.transform_bounds("EPSG:4326", crs, *box)
+    own = rasterio.warp.transform_bounds(grid.system(scene.geobox).to_wkt(), crs, *scene.geobox.boundingbox.bbox)
+    west, south = (max(a, b) for a, b in zip(edges[:2], own[:2], strict=True))
+    east, north = (min(a, b) for a, b in zip(edges[2:], own[2:], strict=True))
+    if west >= east or south >= north:
+        raise quality.BadInputError("outside_area", f"{name} lies outside the box of its area")
+    return grid.covering((west, south, east, north), crs=crs, resolution=size)
 
 
 def calibrate_strip(unit: Unit, workspace: Workspace) -> UnitResult:

@@ -67,6 +67,8 @@ class CloudMaskParameters:
         Probability from which ground is in shadow [1].
     company : float
         Evidence for an object in the company of nothing but cloud [1].
+    cloudiness : float
+        The same of a scene that is nothing but cloud [1].
     margin, shadow_margin : int
         Margins added to cloud and shadow [pixel].
     objects : cloud_object.ObjectParameters
@@ -94,8 +96,9 @@ class CloudMaskParameters:
     water_nir: float = 0.15
     shadow: float = 0.4
     company: float = 6.0
-    margin: int = 2
-    shadow_margin: int = 2
+    cloudiness: float = 3.0
+    margin: int = 3
+    shadow_margin: int = 3
     objects: cloud_object.ObjectParameters = field(default_factory=cloud_object.ObjectParameters)
     shadows: cloud_shadow.ShadowParameters = field(default_factory=cloud_shadow.ShadowParameters)
 
@@ -457,7 +460,8 @@ def _company(found: cloud_object.Objects, match: cloud_shadow.Match, parameters:
     """Evidence from the share of certain cloud around: fragments surround clouds."""
     certain = (found.evidence + match.evidence > 2.0)[found.labels]
     share = ndimage.uniform_filter(certain.astype(np.float32), 2 * 4 * parameters.reach + 1)
-    return np.asarray(np.minimum(parameters.company * share, 2.0), dtype=np.float32)
+    everywhere = parameters.cloudiness * float(certain.mean())
+    return np.asarray(np.minimum(parameters.company * share + everywhere, 2.0), dtype=np.float32)
 
 
 def _grown(core: BoolArray, allowed: BoolArray, reach: int) -> BoolArray:

@@ -35,6 +35,8 @@ class ObjectParameters:
         Pixels that roofs rarely exceed [1].
     size_weight : float
         Evidence of a tenfold area [1].
+    beyond_roofs : float
+        Factor of that evidence for bold objects larger than roofs [1].
     height : float
         White light above clear ground that bright ground rarely has [1].
     height_weight : float
@@ -55,9 +57,10 @@ class ObjectParameters:
 
     roof_area: float = 20_000.0
     size_weight: float = 2.0
+    beyond_roofs: float = 2.5
     roof_pixels: float = 60.0
     height: float = 0.2
-    height_weight: float = 40.0
+    height_weight: float = 50.0
     apart: int = 4
     sharp: float = 0.8
     sharp_weight: float = 8.0
@@ -92,7 +95,7 @@ def roughness(excess: _Layer) -> _Layer:
     """
     departure = excess - ndimage.uniform_filter(excess, 3)
     variance = np.maximum(ndimage.uniform_filter(departure**2, 5), 0.0) * np.float32(9.0 / 8.0)
-    return np.sqrt(variance).astype(np.float32)
+    return np.asarray(np.sqrt(variance), dtype=np.float32)
 
 
 def seek(
@@ -131,6 +134,7 @@ def seek(
     height = np.maximum(np.sqrt(np.bincount(owner, above**2, minlength=count + 1) / number), 1e-3)
     coarse = np.sqrt(np.bincount(owner, rough[kept].astype(np.float64) ** 2, minlength=count + 1) / number) / height
     size = parameters.size_weight * np.log10(number / max(parameters.roof_area / area, parameters.roof_pixels))
+    size = np.where((size > 0.0) & (height >= parameters.height), parameters.beyond_roofs * size, size)
     bold = parameters.height_weight * (height - parameters.height)
     sharp = parameters.sharp_weight * (
         parameters.sharp - _jump(excess, labels, height, apart=parameters.apart, bold=parameters.height)
@@ -138,7 +142,7 @@ def seek(
     odd = np.where(pixels >= _INNER, parameters.rough_weight * (parameters.rough - coarse), 0.0)
     evidence = (
         np.clip(size, -3.0, 4.0)
-        + np.clip(bold, -5.0, 1.0)
+        + np.clip(bold, -6.0, 1.0)
         + np.clip(np.nan_to_num(sharp), -3.0, 3.0)
         + np.clip(odd, -4.0, 1.0)
     )

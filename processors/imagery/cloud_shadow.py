@@ -283,7 +283,7 @@ def match(
     seen : Ground
         Darkness of the ground.
     shifts : array
-        Candidates (candidate, 3).
+        Candidates: height [m], rows and columns per meter [pixel m-1] (candidate, 3).
     terrain : array, optional
         Height of the ground above its mean (y, x) [m].
     parameters : ShadowParameters

@@ -14,7 +14,7 @@ _EDGE = 1e-9
 _FEWEST = 3
 _SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64)
 _STEPS = 4
-_WIDTH = 0.42
+_WIDTH = 0.55
 
 
 class Lattice(NamedTuple):

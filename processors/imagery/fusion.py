@@ -32,6 +32,8 @@ class FusionParameters:
         Choices of the co-registration between the dates.
     assisting_scenes : int
         Coarser scenes used at most, nearest in time first [1].
+    radar_days : float
+        Time within which a radar scene counts as of an optical date [d].
     """
 
     cloud: cloud_mask.CloudMaskParameters = field(default_factory=cloud_mask.CloudMaskParameters)
@@ -40,6 +42,7 @@ class FusionParameters:
         default_factory=scene_registration.RegistrationParameters
     )
     assisting_scenes: int = 3
+    radar_days: float = 12.0
 
 
 def fuse(scenes: Sequence[xr.Dataset], *, parameters: FusionParameters | None = None) -> xr.Dataset:
@@ -68,14 +71,19 @@ def fuse(scenes: Sequence[xr.Dataset], *, parameters: FusionParameters | None = 
         `no_scene`, `area_mismatch`, `band_missing` or `crs_missing`.
     """
     chosen = parameters or FusionParameters()
-    ordered = sorted(scenes, key=_sort_key)
-    area = _common_area(ordered)
+    everything = sorted(scenes, key=_sort_key)
+    area = _common_area(everything)
+    ordered = [scene for scene in everything if "reflectance" in scene]
+    if not ordered:
+        raise BadInputError("no_scene", "there is no optical scene to fuse")
     sizes = [grid.pixel_size(grid.geobox_of(scene)) for scene in ordered]
     fine = [scene for scene, size in zip(ordered, sizes, strict=True) if size < COARSE_RATIO * min(sizes)]
     coarse = [scene for scene, size in zip(ordered, sizes, strict=True) if size >= COARSE_RATIO * min(sizes)]
     target = grid.working_grid(fine[0])
     registered = scene_registration.register(fine, target, parameters=chosen.registration)
     series = _series(registered.layers, target)
+    radar = [grid.match(scene, target) for scene in everything if "reflectance" not in scene]
+    series = _with_radar(series, radar, days=chosen.radar_days)
     series.attrs["coregistration_rmse"] = scene_registration.residual(registered.records)
     assisting = _assisting(coarse, series, target, chosen)
     reference = assisting[0]["reflectance"].isel(time=0) if assisting and "blue" in assisting[0]["band"] else None
@@ -83,7 +91,7 @@ def fuse(scenes: Sequence[xr.Dataset], *, parameters: FusionParameters | None = 
     filled = gap_filling.fill(series, mask["cloud_class"], auxiliary=assisting, parameters=chosen.gaps)
     result = filled.stack.assign(cloud_probability=mask["cloud_probability"])
     result = _with_terrain(result, coarse, target)
-    result.attrs = _attributes(ordered, series, filled, area)
+    result.attrs = _attributes(everything, series, filled, area)
     result.attrs["coregistration"] = json.dumps([_rounded(record._asdict()) for record in registered.records])
     return grid.assign(result, target)
 
@@ -95,7 +103,8 @@ def _nanoseconds(scene: xr.Dataset) -> IntArray:
 
 def _sort_key(scene: xr.Dataset) -> tuple[float, int, str, str]:
     """Finest first, then by time, source and content: a total order whatever the input order."""
-    content = hashlib.sha256(np.ascontiguousarray(scene["reflectance"].values).tobytes()).hexdigest()
+    variable = "reflectance" if "reflectance" in scene else "backscatter"
+    content = hashlib.sha256(np.ascontiguousarray(scene[variable].values).tobytes()).hexdigest()
     first = int(_nanoseconds(scene).min())
     return (round(grid.pixel_size(grid.geobox_of(scene)), 3), first, str(scene.attrs.get("source", "")), content)
 
@@ -174,6 +183,30 @@ def _with_defaults(layer: xr.Dataset, others: Sequence[xr.Dataset]) -> xr.Datase
         if any(name in other.coords for other in others) and name not in layer.coords:
             result = result.assign_coords({name: np.nan})
     return result
+
+
+def _with_radar(series: xr.Dataset, scenes: Sequence[xr.Dataset], *, days: float) -> xr.Dataset:
+    """Give every date that has no backscatter that of the radar view nearest in time."""
+    views = [scene.isel(time=index) for scene in scenes for index in range(scene.sizes["time"])]
+    if not views:
+        return series
+    names = set.intersection(*({str(name) for name in view["polarization"].values} for view in views))
+    if "backscatter" in series:
+        names &= {str(name) for name in series["polarization"].values}
+    kept = sorted(names, key=external_scene.POLARIZATIONS.index)
+    moments = np.array([_nanoseconds(view)[0] for view in views])
+    layers = []
+    for index, moment in enumerate(_nanoseconds(series)):
+        own = series["backscatter"].isel(time=index).sel(polarization=kept).values if "backscatter" in series else None
+        nearest = int(np.abs(moments - moment).argmin())
+        near = abs(int(moments[nearest]) - int(moment)) <= days * 86_400e9
+        view = views[nearest]["backscatter"].sel(polarization=kept).transpose("polarization", "y", "x").values
+        found = view if near else np.full_like(view, np.nan)
+        layers.append(found if own is None else np.where(np.isfinite(own), own, found))
+    bare = series.drop_vars(["backscatter", "polarization"], errors="ignore")
+    axes = ("time", "polarization", "y", "x")
+    stack = np.stack(layers).astype(np.float32)
+    return bare.assign(backscatter=(axes, stack, {"units": "dB"})).assign_coords(polarization=kept)
 
 
 def _assisting(

@@ -20,6 +20,7 @@ The scene is read by blocks, twice: `totals` sums what the fit needs, `predict` 
 pixel, so that blocks may be cut anywhere.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -40,8 +41,9 @@ Sample: TypeAlias = tuple[Image, Block]
 MOST_PAIRS = 2
 """Pairs a prediction starts from at most."""
 _BLOCK = 512
-_CALIBRATION = (0.7, 3.0)
+_CALIBRATION = (0.85, 3.0)
 _SAMPLES = 16
+_TRIED_PIXELS = 1 << 18
 _SAMPLE_SIZE = 256
 _NOISE_CELL = 6
 _QUIET = 20.0
@@ -279,8 +281,8 @@ def check(shape: Sequence[int], coarse: FloatArray, target: FloatArray, lattice:
         raise BadInputError("outside_area", "the coarse images do not lie over the fine ones")
     if not (np.isfinite(target).all(axis=0) & inside).any():
         raise BadInputError("all_missing", "the coarse target has no data over the fine images")
-    known = np.asarray(np.isfinite(coarse).all(axis=1)) & inside
-    if not known.any(axis=(1, 2)).all():
+    known = np.asarray(np.isfinite(coarse).all(axis=1) & inside)
+    if not np.all(known.any(axis=(1, 2))):
         raise BadInputError("all_missing", "a coarse image of a pair has no data over the fine images")
 
 
@@ -393,7 +395,7 @@ def totals(fine: Image, block: Block, lattice: Lattice, classes: Classes) -> Flo
         Sums (layer, coarse row, coarse column): bands of all pairs, features, area [fine pixel]; then bands and area
         for each of four displacements of the coarse pixels.
     """
-    usable = np.isfinite(fine).all(axis=(0, 1))
+    usable = np.asarray(np.isfinite(fine).all(axis=(0, 1)))
     layers = np.concatenate([fine.reshape(-1, *fine.shape[2:]), features(fine, classes)])
     layers = np.concatenate([np.where(usable, layers, np.float32(0)), usable[None]])
     bands = layers[[*range(fine.shape[0] * fine.shape[1]), -1]]
@@ -505,7 +507,9 @@ def _components(fine: Image, block: Block, model: Model) -> tuple[FloatArray, Fl
     weights = np.array([band.weights for band in model.bands])
     base = np.einsum("bp,pbyx->byx", weights, fine[used].astype(np.float64))
     layers = features(fine, model.classes) - model.center[:, None, None].astype(np.float32)
-    spectral = np.stack([np.tensordot(band.effects.astype(np.float32), layers, axes=1) for band in model.bands])
+    spectral = np.stack([np.tensordot(band.effects.astype(np.float32), layers, axes=1) for band in model.bands]).astype(
+        np.float64
+    )
     nodes = coarse_lattice.prepared(np.stack([band.field for band in model.bands]))
     return base, spectral, coarse_lattice.interpolated(nodes, block, model.lattice)
 
@@ -583,15 +587,18 @@ def _tried(
     """Scores of predicting the fine image of one pair from the other."""
     start = model.classes.pairs[0]
     difference = np.nan_to_num(coarse[goal] - coarse[start])
+    pixels = sum(block.rows * block.columns for _, block in samples)
+    step = slice(None, None, math.ceil(math.sqrt(pixels / _TRIED_PIXELS)))
     collected: list[list[FloatArray]] = []
     for part, block in samples:
-        usable = np.isfinite(part).all(axis=(0, 1))
+        usable = np.asarray(np.isfinite(part).all(axis=(0, 1)))
         _, spectral, spatial = _components(part, block, model)
         delta = coarse_lattice.interpolated(difference, block, model.lattice)
         everywhere = np.ones_like(usable)
         sigma = _sigma((spectral, spatial), block, model, noise, parameters, everywhere)
         wanted = (part[goal] - part[start]).astype(np.float64)
-        collected.append([layer[:, usable] for layer in (wanted, delta, spectral, spatial, sigma)])
+        kept = usable[step, step]
+        collected.append([layer[:, step, step][:, kept] for layer in (wanted, delta, spectral, spatial, sigma)])
     wanted, delta, spectral, spatial, sigma = (np.concatenate(item, axis=1) for item in zip(*collected, strict=True))
     level = np.array([band.level for band in model.bands])[:, None]
     trust = np.array(

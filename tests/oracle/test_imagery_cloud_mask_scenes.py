@@ -74,6 +74,5 @@ def test_clouds_pasted_over_real_land_are_found_with_their_shadows(name, count, 
         pairs = ((seen.cloud, np.isin(found, (1, 2))), (seen.shadow, found == cloud_mask.SHADOW))
         results.append([0.5 * (mask[truth].mean() + (~mask[~truth]).mean()) for truth, mask in pairs])
     cloud, shadow = np.mean(results, axis=0)
-    print(name, count, np.round(results, 3).tolist())
     assert cloud >= 0.95
     assert shadow >= 0.85

@@ -8,7 +8,7 @@ import xarray as xr
 
 from processors.imagery import fusion, grid, qa, strip_scene
 from processors.quality import BadInputError
-from processors.simulation import scenes
+from processors.simulation import scene_series, scenes
 
 
 def simulated(seed: int, *, lines: int = 100, cloud_fraction: float = 0.12, lost_lines: float = 0.1):
@@ -171,3 +171,35 @@ def test_fused_dataset_survives_netcdf(strip_case, tmp_path):
         assert grid.same(grid.geobox_of(read), grid.geobox_of(fused))
         np.testing.assert_array_equal(read["reflectance"], fused["reflectance"])
         np.testing.assert_array_equal(read["qa"], fused["qa"])
+
+
+def radar_view(series: xr.Dataset, *, day: str, level: float) -> xr.Dataset:
+    shape = (1, 2, series.sizes["y"], series.sizes["x"])
+    view = xr.Dataset(
+        {"backscatter": (("time", "polarization", "y", "x"), np.full(shape, level, dtype=np.float32), {"units": "dB"})},
+        coords={"time": [np.datetime64(day, "ns")], "polarization": ["vv", "vh"]},
+        attrs={"source": f"radar-{day}", "sensor": "c-sar", "area": "yuzhong"},
+    )
+    return grid.assign(view, grid.geobox_of(series))
+
+
+def test_a_radar_view_joins_the_optical_dates_near_in_time():
+    landscape = scenes.simulate_landscape(seed=2)
+    geobox = grid.covering((642_000.0, 3_261_000.0, 643_500.0, 3_262_500.0), crs=scenes.CRS, resolution=50.0)
+    times = [np.datetime64("2024-05-01"), np.datetime64("2024-07-01")]
+    optical = scene_series.simulate_series(landscape, seed=1, geobox=geobox, times=times).stack
+    bare = optical.drop_vars(["backscatter", "polarization"]).assign_attrs(area="yuzhong")
+    views = [radar_view(bare, day="2024-05-04", level=-9.0), radar_view(bare, day="2024-09-01", level=-5.0)]
+    fused = fusion.fuse([*views, bare])
+    assert float(fused["backscatter"].isel(time=0).mean()) == pytest.approx(-9.0, abs=1e-3)
+    assert bool(np.isnan(fused["backscatter"].isel(time=1)).all())
+    assert "c-sar" in fused.attrs["sensor"]
+
+
+def test_radar_alone_is_no_optical_scene():
+    landscape = scenes.simulate_landscape(seed=2)
+    geobox = grid.covering((642_000.0, 3_261_000.0, 643_500.0, 3_262_500.0), crs=scenes.CRS, resolution=50.0)
+    optical = scene_series.simulate_series(landscape, seed=1, geobox=geobox, times=[np.datetime64("2024-05-01")]).stack
+    with pytest.raises(BadInputError) as caught:
+        fusion.fuse([radar_view(optical, day="2024-05-04", level=-9.0)])
+    assert caught.value.cause == "no_scene"
