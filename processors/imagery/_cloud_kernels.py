@@ -30,13 +30,13 @@ def match(
     start : array
         First pixel of every object and, last, the number of pixels.
     q : array
-        Darkness.
+        Darkness [1].
     open_ground : array
         Whether a pixel may show a shadow.
     z : array
-        Height of the ground above its mean; of one pixel where the ground is flat.
+        Height of the ground above its mean [m]; of one pixel where the ground is flat.
     shift : array
-        Candidates: height, rows and columns per meter.
+        Candidates: height [m], rows and columns per meter [pixel m-1].
 
     Returns
     -------
@@ -81,9 +81,9 @@ def project(label: Labels, chosen: Ints, z: Float32, shift: Float64) -> tuple[Fl
     chosen : array
         Candidate of every object, -1 for an object that casts no shadow; entry 0 stands for no object.
     z : array
-        Height of the ground above its mean; of one pixel where the ground is flat.
+        Height of the ground above its mean [m]; of one pixel where the ground is flat.
     shift : array
-        Candidates in use: height, rows and columns per meter.
+        Candidates in use: height [m], rows and columns per meter [pixel m-1].
 
     Returns
     -------
@@ -118,13 +118,13 @@ def cast_shadow(z: Float32, down: float, across: float, rise: float, steps: int)
     Parameters
     ----------
     z : array
-        Height of the ground; NaN blocks nothing.
+        Height of the ground [m]; NaN blocks nothing.
     down, across : float
-        Rows and columns of one step toward the sun, the longer of the two being one.
+        Rows and columns of one step toward the sun, the longer of the two being one [pixel].
     rise : float
-        Height the line gains in one step.
+        Height the line gains in one step [m].
     steps : int
-        Steps after which the line is above all ground.
+        Steps after which the line is above all ground [1].
 
     Returns
     -------

@@ -144,7 +144,8 @@ def _median(buffer: Doubles, n: int) -> float:
             buffer[j + 1] = buffer[j]
             j -= 1
         buffer[j + 1] = key
-    return (buffer[(n - 1) // 2] + buffer[n // 2]) / 2.0
+    middle: float = (buffer[(n - 1) // 2] + buffer[n // 2]) / 2.0
+    return middle
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]

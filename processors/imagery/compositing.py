@@ -161,7 +161,9 @@ def composite(
     if method not in METHODS or looks.ndim != 4 or np.shape(days) != looks.shape[:1]:
         raise ValueError(f"method {method!r}, looks {looks.shape}, days {np.shape(days)}")
     dates, count, rows, columns = looks.shape
-    scores = _scores(looks, np.asarray(days, dtype=np.float64), bands, target_day, sun_elevation, chosen)
+    scores = np.zeros((dates, rows, columns), dtype=np.float32)
+    if _scores_decide(looks, method, chosen):
+        scores = _scores(looks, np.asarray(days, dtype=np.float64), bands, target_day, sun_elevation, chosen)
     pixels = rows * columns
     values, spread = (np.empty((count, pixels), dtype=np.float32) for _ in range(2))
     deviations = np.empty((len(DEVIATIONS), pixels), dtype=np.float32)
@@ -198,6 +200,14 @@ def _flags(observations: npt.NDArray[np.int16], parameters: CompositingParameter
     return np.asarray(none | few, dtype=np.uint16)
 
 
+def _scores_decide(looks: SingleArray, method: str, parameters: CompositingParameters) -> bool:
+    """Whether any pixel has a choice among looks that is made by their scores."""
+    if method != "auto":
+        return method == "best"
+    count = np.isfinite(looks).all(axis=1).sum(axis=0)
+    return bool(((count >= 2) & (count < min(parameters.medoid_looks, parameters.geomedian_looks))).any())
+
+
 def _scores(
     looks: SingleArray,
     days: FloatArray,
@@ -229,8 +239,8 @@ def _undisturbed(clear: npt.NDArray[np.bool_], reach: int) -> SingleArray:
     """Closeness to full score with the distance to the nearest unseen pixel, 0 beside it and 1 beyond the reach."""
     if clear.all():
         return np.ones(clear.shape, dtype=np.float32)
-    distance = np.asarray(ndimage.distance_transform_edt(clear), dtype=np.float32)
-    return np.minimum(distance, np.float32(reach)) / np.float32(reach)
+    distance = np.minimum(ndimage.distance_transform_edt(clear), reach) / reach
+    return np.asarray(distance, dtype=np.float32)
 
 
 _MAD_TO_SIGMA = 1.4826

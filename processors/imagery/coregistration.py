@@ -33,7 +33,7 @@ _SMALLEST_OVERLAP = 0.02
 _SMALLEST_COVERAGE = 0.5
 _SMALLEST_AGREEMENT = 0.15
 _SMALLEST_TOLERANCE = 0.3
-_AFFINE_GAIN = 1.3
+_AFFINE_GAIN = 1.15
 _LARGEST_DISTORTION = 0.03
 _VOTE_ROUNDS = 4
 _TRIM = 3.0
@@ -106,7 +106,7 @@ class CoregistrationParameters:
     minimum_score: float = 5.0
     maximum_chance: float = 1e-4
     maximum_ce90: float = 1.0
-    maximum_sigma: float = 0.25
+    maximum_sigma: float = 0.2
     good_ce90: float = 0.5
     hypotheses: int = 300
 
@@ -155,7 +155,7 @@ class Coregistration(NamedTuple):
     model: str
     """`translation`, `similarity` or `affine`; `none` where refused."""
     shift_x: float
-    """Median displacement of the target's content to the right by the model; NaN where refused [pixel]."""
+    """Weighted median displacement of the target's content to the right; NaN where refused [pixel]."""
     shift_y: float
     """The same down [pixel]."""
     shift_sigma: float
@@ -193,7 +193,8 @@ class _Fit(NamedTuple):
     """Radial residual of held-out points [pixel]."""
 
 
-_NO_POINTS = TiePoints(*(np.zeros(0) for _ in range(5)), kept=np.zeros(0, dtype=bool))
+_NONE = np.zeros(0)
+_NO_POINTS = TiePoints(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE > 0)
 _NO_COARSE = Coarse(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -416,13 +417,14 @@ def _voted_affine(
     """Affine model with most points near it, among a bounded number of models through three points."""
     rng = np.random.default_rng(0)
     extent = np.ptp(position, axis=0).max()
-    best, most = NO_DISPLACEMENT, np.zeros(len(found), dtype=bool)
+    best: FloatArray = NO_DISPLACEMENT
+    most: BoolArray = np.zeros(len(found), dtype=bool)
     for _ in range(parameters.hypotheses):
         chosen = rng.choice(len(found), 3, replace=False)
         design = np.column_stack([position[chosen], np.ones(3)])
         if abs(np.linalg.det(design)) < 0.05 * extent**2:
             continue
-        matrix = np.linalg.solve(design, found[chosen]).T
+        matrix: FloatArray = np.asarray(np.linalg.solve(design, found[chosen]).T, dtype=np.float64)
         if np.abs(matrix[:, :2]).max() > _LARGEST_DISTORTION:
             continue
         inside = np.hypot(*(found - _applied(matrix, *position.T)).T) <= parameters.agreement_radius
@@ -474,14 +476,13 @@ def _concluded(
     sigma = math.hypot(spread, _SMALLEST_SIGMA)
     if ce90 > parameters.maximum_ce90 or sigma > parameters.maximum_sigma:
         return _refused("the tie points scatter too much", matching.kind, first, points, consensus.chance)
-    shift = np.median(_applied(fit.displacement, measured.x, measured.y), axis=0)
     return Coregistration(
         status="ok",
         reason="",
         method=matching.kind,
         model=fit.model,
-        shift_x=float(shift[0]),
-        shift_y=float(shift[1]),
+        shift_x=_weighted_median(points.dx[kept], measured.precision_x[kept]),
+        shift_y=_weighted_median(points.dy[kept], measured.precision_y[kept]),
         shift_sigma=sigma,
         displacement=fit.displacement,
         n_tie_points=int(kept.sum()),
@@ -490,7 +491,9 @@ def _concluded(
         score=first.score,
         chance=consensus.chance,
         tie_points=points,
-        terrain=None if elevation is None else terrain_relation(points, elevation, matching.window),
+        terrain=None
+        if elevation is None
+        else terrain_relation(points._replace(kept=usable), elevation, matching.window),
     )
 
 
@@ -554,7 +557,7 @@ def _fitted(model: str, measured: Matches, chosen: BoolArray) -> FloatArray:
     design, root = np.concatenate([rows_x, rows_y]), np.sqrt(np.concatenate([weight_x, weight_y]))
     solution = np.linalg.lstsq(design * root[:, None], np.concatenate([dx, dy]) * root, rcond=None)[0]
     if model == "affine":
-        return solution.reshape(2, 3)
+        return np.asarray(solution.reshape(2, 3), dtype=np.float64)
     scale, turn, right, down = solution
     return np.array([[scale, -turn, right], [turn, scale, down]])
 
@@ -578,7 +581,7 @@ def _applied(displacement: FloatArray, x: FloatArray, y: FloatArray) -> FloatArr
 
 def _residual(measured: Matches, displacement: FloatArray) -> FloatArray:
     model = _applied(displacement, measured.x, measured.y)
-    return np.hypot(measured.dx - model[:, 0], measured.dy - model[:, 1])
+    return np.asarray(np.hypot(measured.dx - model[:, 0], measured.dy - model[:, 1]))
 
 
 def _points(matches: Matches, kept: BoolArray) -> TiePoints:
@@ -626,6 +629,7 @@ def terrain_relation(points: TiePoints, elevation: Reader, window: int) -> Terra
     chosen = points.kept & np.isfinite(heights)
     if chosen.sum() < _TERRAIN_POINTS or np.ptp(heights[chosen]) < 1.0:
         return None
+    chosen = _along_terrain(points, heights, chosen)
     x, y, height = points.x[chosen], points.y[chosen], heights[chosen]
     trend = np.stack([np.ones_like(x), (x - x.mean()) / window, (y - y.mean()) / window], axis=1)
     height, right, down = (
@@ -643,6 +647,20 @@ def terrain_relation(points: TiePoints, elevation: Reader, window: int) -> Terra
     return Terrain(
         100.0 * slopes[0], 100.0 * slopes[1], strongest, probability, bool(visible and probability < _SIGNIFICANT)
     )
+
+
+def _along_terrain(points: TiePoints, heights: FloatArray, chosen: BoolArray) -> BoolArray:
+    """Points near the plane of position and height: those far from the model alone may be the high ones."""
+    design = np.stack([np.ones_like(points.x), points.x, points.y, heights], axis=1)
+    found = np.stack([points.dx, points.dy], axis=1)
+    kept = chosen
+    for _ in range(_VOTE_ROUNDS):
+        solution = np.linalg.lstsq(design[kept], found[kept], rcond=None)[0]
+        residual = np.hypot(*(found - np.nan_to_num(design) @ solution).T)
+        limit = max(_TRIM / _MEDIAN_RADIUS * float(np.median(residual[kept])), _SMALLEST_TOLERANCE)
+        inside = chosen & (residual <= limit)
+        kept = inside if inside.sum() >= _TERRAIN_POINTS else kept
+    return kept
 
 
 def _height(elevation: Reader, x: float, y: float, window: int) -> float:
@@ -689,7 +707,8 @@ def corrected_transform(transform: Affine, displacement: FloatArray) -> Affine:
         The transform after the inverse of the identity plus D; a moved origin where D is a translation.
     """
     (a, b, c), (d, e, f) = displacement.tolist()
-    return transform @ ~Affine(1.0 + a, b, c, d, 1.0 + e, f)
+    moved: Affine = transform @ ~Affine(1.0 + a, b, c, d, 1.0 + e, f)
+    return moved
 
 
 def halo(displacement: FloatArray, shape: tuple[int, int]) -> int:

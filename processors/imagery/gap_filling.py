@@ -31,8 +31,8 @@ class GapFillingParameters:
     ----------
     relation : regression.RegressionParameters
         Size and stiffness of the regression.
-    spread : regression.RegressionParameters
-        The same for the size of the errors.
+    stiff_relation : regression.RegressionParameters
+        The same for a stiffer one, which does better where the gap is unlike what is observed.
     neighbor_dates : int
         Dates used as features on either side of the gap [1].
     filter_size : int
@@ -59,19 +59,20 @@ class GapFillingParameters:
         Part of the trained feature range tolerated before a prediction is flagged [1].
     minimum_observed : float
         Observed part of a date below which it counts as insufficient [1].
+    repeatability_sigma : float
+        Relative calibration differences from date to date [1].
     calibration_sigma : float
-        Relative calibration uncertainty [1].
+        Relative uncertainty of the absolute scale [1]: part of the sigma of a single date; dates of a series are told
+        against each other, and the scale that all of them share is stated as an attribute only.
     noise_sigma : float
-        Noise of an observed reflectance [1].
+        Noise of an observed reflectance where the image does not tell [1].
     """
 
     relation: regression.RegressionParameters = field(default_factory=regression.RegressionParameters)
-    spread: regression.RegressionParameters = field(
-        default_factory=lambda: regression.RegressionParameters(
-            components=8, landmarks=60, sharpness=1.0, radial_penalty=0.03
-        )
+    stiff_relation: regression.RegressionParameters = field(
+        default_factory=lambda: regression.RegressionParameters(components=10, landmarks=0, linear_penalty=0.3)
     )
-    neighbor_dates: int = 5
+    neighbor_dates: int = 2
     filter_size: int = 5
     minimum_training: int = 200
     minimum_group: int = 40
@@ -84,6 +85,7 @@ class GapFillingParameters:
     reach: float = 20.0
     range_margin: float = 0.1
     minimum_observed: float = 0.02
+    repeatability_sigma: float = 0.01
     calibration_sigma: float = 0.03
     noise_sigma: float = 0.002
 
@@ -101,6 +103,10 @@ class HoldOut(NamedTuple):
     """Error of the regression [1]."""
     chosen: str
     """Method used for the group."""
+    ndvi_interpolation_rmse: float = np.nan
+    """Error of the vegetation index of the interpolation, NaN without red and nir [1]."""
+    ndvi_regression_rmse: float = np.nan
+    """The same of the regression [1]."""
 
 
 class Filled(NamedTuple):
@@ -110,6 +116,8 @@ class Filled(NamedTuple):
     """`reflectance`, `reflectance_sigma`, `qa`, `source`, `observed`."""
     holdouts: tuple[HoldOut, ...]
     """Scores in the order of dates and groups."""
+    offset: FloatArray
+    """Days from the date to the nearest one at which the pixel was observed, NaN where there is none (time, y, x)."""
 
 
 class _Series(NamedTuple):
@@ -126,6 +134,12 @@ class _Series(NamedTuple):
     """Elevation and slope (layer, pixel)."""
     external: tuple[FloatArray, ...]
     """External reflectance (band, pixel) of each scene."""
+    noise: FloatArray
+    """Noise of an observed value (band) [1]."""
+    misplacement: float
+    """Co-registration error of a date against the others [pixel]."""
+    vegetation: tuple[int, int] | None
+    """Indices of red and nir."""
     shape: tuple[int, int]
 
 
@@ -149,6 +163,8 @@ class _Estimate(NamedTuple):
     """One-sigma uncertainty (pixel, band) [1]."""
     source: qa.Source
     extrapolated: BoolArray
+    held_out: bool
+    """Whether sigma is of differences to noisy observations."""
 
 
 def fill(
@@ -183,7 +199,7 @@ def fill(
     holdouts: list[HoldOut] = []
     for date in range(series.values.shape[0]):
         holdouts += _fill_date(series, date, writer, chosen)
-    return Filled(writer.stack(stack, mask), tuple(holdouts))
+    return Filled(writer.stack(stack, mask), tuple(holdouts), writer.offset.reshape(-1, *series.shape))
 
 
 def _series(
@@ -206,8 +222,32 @@ def _series(
         _radar_layers(stack, parameters.filter_size),
         _terrain_layers(stack),
         tuple(_external_layers(scene) for scene in auxiliary),
+        _noise(values.reshape(ordered.shape), default=parameters.noise_sigma),
+        float(stack.attrs.get("coregistration_rmse", 0.0)),
+        _vegetation([str(name) for name in stack["band"].values]),
         (rows, columns),
     )
+
+
+def _vegetation(bands: list[str]) -> tuple[int, int] | None:
+    return (bands.index("red"), bands.index("nir")) if {"red", "nir"} <= set(bands) else None
+
+
+_LAPLACIAN = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
+_GAUSSIAN_MEDIAN = 0.6745
+_NOISE_PIXELS = 400
+
+
+def _noise(values: FloatArray, *, default: float) -> FloatArray:
+    """Noise (band) of the quietest date, from the difference of two Laplacians (Immerkaer 1996), by the median."""
+    found = np.full(values.shape[:2], np.nan)
+    for place in np.ndindex(*found.shape):
+        image = ndimage.convolve(values[place], _LAPLACIAN, mode="constant", cval=np.nan)
+        known = np.abs(image[np.isfinite(image)])
+        if known.size >= _NOISE_PIXELS:
+            found[place] = np.median(known) / _GAUSSIAN_MEDIAN / 6.0
+    least = np.where(np.isfinite(found), found, np.inf).min(axis=0)
+    return np.where(np.isfinite(least), least, default)
 
 
 def _radar_layers(stack: xr.Dataset, size: int) -> FloatArray:
@@ -238,6 +278,9 @@ def _external_layers(scene: xr.Dataset) -> FloatArray:
     return array.reshape(array.shape[0], -1)
 
 
+_LEAST_SHARE = 0.3
+
+
 class _Writer:
     """Collects the filled values of all dates beside the observed ones."""
 
@@ -245,23 +288,62 @@ class _Writer:
         self._series = series
         self._parameters = parameters
         self.values = series.values.copy()
-        noise, calibration = parameters.noise_sigma, parameters.calibration_sigma
-        self.sigma = np.hypot(noise, calibration * np.abs(series.values))
+        self._single = series.values.shape[0] == 1
+        self._relative = parameters.calibration_sigma if self._single else parameters.repeatability_sigma
+        self.sigma = self._radiometric(series.values)
+        observed = np.where(np.isfinite(series.values), series.values, 0.0)
+        self._lowest = np.minimum(observed.min(axis=(0, 2)), 0.0)  # negative only where observations are as well
         self.source = np.where(series.complete, qa.Source.OBSERVED, qa.Source.NONE).astype(np.uint8)
         self.bits = np.zeros(self.source.shape, dtype=np.uint16)
+        self.offset = np.where(series.complete, 0.0, np.nan)
 
     def write(self, group: _Group, estimate: _Estimate) -> None:
         """Put an estimate where the bands of the group's pixels are missing."""
         date, pixels = group.date, group.pixels
         missing = ~np.isfinite(self._series.values[date][:, pixels])
-        total = np.hypot(estimate.sigma, self._parameters.calibration_sigma * np.abs(estimate.values)).T
-        self.values[date][:, pixels] = np.where(missing, estimate.values.T, self.values[date][:, pixels])
+        scale = self._relative * np.abs(estimate.values.T)
+        spread = self._true(estimate.sigma.T) if estimate.held_out else estimate.sigma.T
+        # Differences of dates hold those of their calibration already; the scale of a single date is in none.
+        spread = np.hypot(spread, scale) if self._single else np.maximum(spread, scale)
+        total = np.hypot(spread, self._misplaced(date)[:, pixels])
+        values = np.maximum(estimate.values, self._lowest).T
+        self.values[date][:, pixels] = np.where(missing, values, self.values[date][:, pixels])
         self.sigma[date][:, pixels] = np.where(missing, total, self.sigma[date][:, pixels])
         usable = np.isfinite(self.values[date][:, pixels]).all(axis=0)
         self.source[date, pixels] = np.where(usable, np.uint8(estimate.source), np.uint8(qa.Source.NONE))
         filled = np.where(usable, np.uint16(qa.QaBit.FILLED), np.uint16(0))
         beyond = np.where(usable & estimate.extrapolated, np.uint16(qa.QaBit.EXTRAPOLATED), np.uint16(0))
         self.bits[date, pixels] |= filled | beyond
+        steps = [
+            self._series.days[other] - self._series.days[date]
+            for other in (group.previous, group.following)
+            if other >= 0
+        ]
+        self.offset[date, pixels] = min(steps, key=abs) if steps else np.nan
+
+    def _radiometric(self, values: FloatArray) -> FloatArray:
+        """Uncertainty of an observed value, part of which every difference of dates holds (..., band, pixel)."""
+        noise = self._series.noise[:, None]
+        return np.asarray(np.hypot(noise, self._relative * np.abs(values)))
+
+    def _true(self, sigma: FloatArray) -> FloatArray:
+        """Uncertainty of the value itself (band, pixel), given that of its difference to a noisy observation."""
+        variance = sigma**2 - self._series.noise[:, None] ** 2
+        return np.sqrt(np.maximum(variance, (_LEAST_SHARE * sigma) ** 2))
+
+    def _misplaced(self, date: int) -> FloatArray:
+        """What the stated co-registration error changes: error in pixels times slope, over the nearest dates."""
+        if self._series.misplacement <= 0:
+            return np.zeros(self._series.values.shape[1:])
+        shape = self._series.shape
+        seen = np.flatnonzero(np.isfinite(self._series.values).any(axis=(1, 2)))
+        if seen.size == 0:
+            return np.zeros(self._series.values.shape[1:])
+        nearest = seen[np.abs(self._series.days[seen] - self._series.days[date]).argmin()]
+        image = self._series.values[nearest].reshape(-1, *shape)
+        slopes = np.stack([np.gradient(image, axis=axis) for axis in (1, 2) if image.shape[axis] > 1])
+        steep = np.sqrt(np.nanmean(slopes**2, axis=(0, 2, 3)))  # one figure a band: the slope under a cloud is unknown
+        return np.broadcast_to((self._series.misplacement * steep)[:, None], self._series.values.shape[1:])
 
     def flag_insufficient(self, date: int) -> None:
         """Mark every pixel of a date that was hardly observed."""
@@ -275,10 +357,12 @@ class _Writer:
         axes = ("time", "band", "y", "x")
         kept = [name for name in ("backscatter", "elevation", "slope") if name in stack]
         result = stack[kept].copy()
-        values = np.clip(self.values, 0.0, None)
         attributes = {"units": "1", "long_name": "reflectance"}
-        result["reflectance"] = (axes, values.astype(np.float32).reshape(image), attributes)
+        result["reflectance"] = (axes, self.values.astype(np.float32).reshape(image), attributes)
         sigma_attributes = {"units": "1", "long_name": "one-sigma uncertainty of the reflectance"}
+        if not self._single:
+            sigma_attributes["calibration_sigma"] = f"{self._parameters.calibration_sigma:g}"
+            sigma_attributes["comment"] = "without calibration_sigma, the relative uncertainty of the scale dates share"
         result["reflectance_sigma"] = (axes, self.sigma.astype(np.float32).reshape(image), sigma_attributes)
         result["qa"] = (("time", "y", "x"), self._bits(stack, mask).reshape(flags), qa.qa_attributes())
         result["source"] = (("time", "y", "x"), self.source.reshape(flags), qa.source_attributes())
@@ -309,7 +393,7 @@ def _fill_date(series: _Series, date: int, writer: _Writer, parameters: GapFilli
         candidate, holdout = (
             _regressed(series, group, parameters) if observed >= parameters.minimum_observed else (None, None)
         )
-        estimate = candidate or _interpolated(series, group, parameters)
+        estimate = candidate or _interpolated(series, group)
         if estimate is not None:
             writer.write(group, estimate)
         if holdout is not None:
@@ -348,7 +432,7 @@ def _signature(series: _Series, date: int, pixels: IntArray) -> IntArray:
     return np.vstack([before, after, known, *seen]).astype(np.int64)
 
 
-def _interpolated(series: _Series, group: _Group, _: GapFillingParameters) -> _Estimate | None:
+def _interpolated(series: _Series, group: _Group) -> _Estimate | None:
     """Interpolation in time with the spread of a Brownian bridge; None where there is no other date."""
     if group.previous < 0 and group.following < 0:
         return None
@@ -364,7 +448,8 @@ def _interpolated(series: _Series, group: _Group, _: GapFillingParameters) -> _E
         target=float(series.days[group.date]),
     )
     source, one_sided = _interpolation_source(group)
-    return _Estimate(_base(series, group, pixels), sigma.T, source, np.full(pixels.size, one_sided))
+    beyond = np.full(pixels.size, one_sided)
+    return _Estimate(_base(series, group, pixels), sigma.T, source, beyond, held_out=False)
 
 
 def _interpolation_source(group: _Group) -> tuple[qa.Source, bool]:
@@ -441,8 +526,19 @@ def _training(series: _Series, group: _Group, minimum: int) -> BoolArray:
     return np.asarray(usable & series.complete[dates].any(axis=0))
 
 
+class _Prediction(NamedTuple):
+    base: FloatArray
+    """Interpolation in time, or zero (pixel, band) [1]."""
+    candidates: FloatArray
+    """Estimates of the stiff and the pliant regression with neighbors' residuals (candidate, pixel, band) [1]."""
+    distance: FloatArray
+    """Distance to the nearest training pixel [pixel]."""
+    beyond: FloatArray
+    """Excess over the trained range of the features (pixel) [1]."""
+
+
 class _Predictor:
-    """A regression fitted on a set of training pixels, with the residuals of the nearest ones."""
+    """Regressions fitted on a set of training pixels, with the residuals of the nearest ones."""
 
     def __init__(self, series: _Series, group: _Group, training: BoolArray, parameters: GapFillingParameters) -> None:
         self._series, self._group, self._parameters = series, group, parameters
@@ -451,28 +547,33 @@ class _Predictor:
         sample = self._members[:: max(1, self._members.size // parameters.relation.training_samples)]
         features, weights = self._features(sample)
         departures = self._truth(sample) - _base(series, group, sample)
-        self._model = regression.fit(features, departures, column_weights=weights, parameters=parameters.relation)
+        self._models = [
+            regression.fit(features, departures, column_weights=weights, parameters=choice)
+            for choice in (parameters.stiff_relation, parameters.relation)
+        ]
         truth = self._truth(sample)
         self._limits = np.quantile(truth, 0.002, axis=0) * 0.9, np.quantile(truth, 0.998, axis=0) * 1.1
 
-    def predict(self, pixels: IntArray) -> tuple[FloatArray, FloatArray, BoolArray]:
-        """Values (pixel, band), distance to the nearest training pixel [pixel], whether out of range."""
-        features, _ = self._features(pixels)
-        raw = _base(self._series, self._group, pixels) + regression.predict(self._model, features)
+    def predict(self, pixels: IntArray) -> _Prediction:
+        """Candidate values at pixels of the group."""
+        base, raw, features = self._raw(pixels)
         correction, distance = self._residual(pixels)
-        beyond = regression.outside(self._model, features, margin=self._parameters.range_margin) > 0
-        return np.clip(raw, *self._limits) + correction, distance, beyond
+        beyond = regression.outside(self._models[0], features, margin=self._parameters.range_margin)
+        return _Prediction(base, np.clip(raw, *self._limits) + correction, distance, beyond)
+
+    def _raw(self, pixels: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        features, _ = self._features(pixels)
+        base = _base(self._series, self._group, pixels)
+        return base, np.stack([base + regression.predict(model, features) for model in self._models]), features
 
     def _residual(self, pixels: IntArray) -> tuple[FloatArray, FloatArray]:
         count = min(self._parameters.neighbors, self._members.size)
         distance, index = self._tree.query(self._position(pixels), k=np.arange(1, count + 1))
         used, inverse = np.unique(index, return_inverse=True)
         neighbors = self._members[used]
-        features, _ = self._features(neighbors)
-        estimate = _base(self._series, self._group, neighbors) + regression.predict(self._model, features)
-        residual = self._truth(neighbors) - np.clip(estimate, *self._limits)
+        residual = self._truth(neighbors) - np.clip(self._raw(neighbors)[1], *self._limits)
         weight = np.exp(-distance / self._parameters.correlation_length)
-        total = np.einsum("pn,pnb->pb", weight, residual[inverse.reshape(index.shape)])
+        total = np.einsum("pn,cpnb->cpb", weight, residual[:, inverse.reshape(index.shape)])
         return total / (weight.sum(axis=1) + self._parameters.nugget)[:, None], distance[:, 0]
 
     def _features(self, pixels: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -486,32 +587,78 @@ class _Predictor:
 
 
 class _Errors(NamedTuple):
-    regression: FloatArray
-    """Prediction minus observation (pixel, band) [1]."""
-    interpolation: FloatArray
-    """The same for the interpolation in time, NaN where there is none [1]."""
-    distance: FloatArray
-    """Distance to the nearest training pixel [pixel]."""
+    truth: FloatArray
+    """Observed values of the hold-out pixels (pixel, band) [1]."""
+    prediction: _Prediction
+    """What they would have been filled with."""
     pixels: IntArray
     """The hold-out pixels."""
+    trial: IntArray
+    """Number of the position of the gap pattern (pixel)."""
 
 
 def _regressed(
     series: _Series, group: _Group, parameters: GapFillingParameters
 ) -> tuple[_Estimate | None, HoldOut | None]:
-    """Regression or interpolation, whichever the hold-out prefers; None where no hold-out is possible."""
+    """Mixture of the regressions and the interpolation that the hold-out prefers; None where there is no hold-out."""
     parameters = _economical(parameters, group.pixels.size)
     training = _training(series, group, parameters.minimum_training)
     errors = _hold_out(series, group, training, parameters)
     if errors is None:
         return None, None
     wanted = [band for band in range(series.values.shape[1]) if band not in group.known]
-    squares = [np.mean(kind[:, wanted] ** 2, axis=0) for kind in (errors.interpolation, errors.regression)]
-    interpolates = bool(np.mean(np.log(squares[1] / squares[0])) >= 0)
-    estimate = (_by_interpolation if interpolates else _by_regression)(series, group, training, errors, parameters)
-    rmse = [float(np.sqrt(square.mean())) for square in squares]
-    holdout = HoldOut(group.date, group.pixels.size, rmse[0], rmse[1], estimate.source.name.lower())
-    return estimate, holdout
+    alone = group.previous < 0 and group.following < 0
+    mixture = _mixture(errors, wanted, alone=alone)
+    prediction = _Predictor(series, group, training, parameters).predict(group.pixels)
+    estimate = _mixed(series, group, prediction, errors, mixture, parameters)
+    interpolation = errors.prediction.base - errors.truth
+    regressed = _blend(errors.prediction, mixture) - errors.truth
+    scores = [float(np.sqrt(np.mean(kind[:, wanted] ** 2))) for kind in (interpolation, regressed)]
+    name = estimate.source.name.lower()
+    indices = _index_rmse(errors.truth, [errors.prediction.base, regressed + errors.truth], series.vegetation)
+    blank = (np.nan, np.nan)
+    before, after = blank if alone else (scores[0], indices[0]), (scores[1], indices[1])
+    return estimate, HoldOut(group.date, group.pixels.size, before[0], after[0], name, before[1], after[1])
+
+
+def _index_rmse(truth: FloatArray, estimates: list[FloatArray], bands: tuple[int, int] | None) -> list[float]:
+    """Error of the vegetation index of each estimate (pixel, band)."""
+    if bands is None:
+        return [np.nan] * len(estimates)
+    wanted = _normalized_difference(truth, bands)
+    errors = [_normalized_difference(one, bands) - wanted for one in estimates]
+    known = [error[np.isfinite(error)] for error in errors]
+    return [float(np.sqrt(np.mean(error**2))) if error.size else np.nan for error in known]
+
+
+def _normalized_difference(values: FloatArray, bands: tuple[int, int]) -> FloatArray:
+    red, nir = (values[:, band] for band in bands)
+    total = nir + red
+    return np.asarray((nir - red) / np.where(np.abs(total) > 1e-3, total, np.nan))
+
+
+def _blend(prediction: _Prediction, mixture: FloatArray) -> FloatArray:
+    """Interpolation plus the weighted departures of the candidates from it (pixel, band)."""
+    departures = prediction.candidates - prediction.base
+    return np.asarray(prediction.base + np.einsum("c,cpb->pb", mixture, departures))
+
+
+_AMOUNTS = (0.0, 0.5, 1.0)
+_SHARES = (0.5, 0.75, 1.0)
+
+
+def _mixture(errors: _Errors, bands: list[int], *, alone: bool) -> FloatArray:
+    """Weights of the candidates with the smallest hold-out error; all of it theirs where nothing else is known.
+
+    The mean over bands of the logarithm of the mean squared error decides, so that every band counts the same.
+    """
+    parts = [errors.prediction.base - errors.truth, *(errors.prediction.candidates - errors.prediction.base)]
+    stacked = np.stack(parts)[..., bands]
+    gram = np.einsum("ipb,jpb->bij", stacked, stacked)
+    amounts = (1.0,) if alone else _AMOUNTS
+    trials = [np.array([1.0, amount * (1 - pliant), amount * pliant]) for amount in amounts for pliant in _SHARES]
+    costs = [np.log(np.maximum(np.einsum("i,bij,j->b", trial, gram, trial), 1e-20)).mean() for trial in trials]
+    return trials[int(np.argmin(costs))][1:]
 
 
 def _economical(parameters: GapFillingParameters, pixels: int) -> GapFillingParameters:
@@ -525,52 +672,77 @@ def _economical(parameters: GapFillingParameters, pixels: int) -> GapFillingPara
     return replace(parameters, relation=relation, holdout_pixels=min(parameters.holdout_pixels, max(800, 5 * pixels)))
 
 
-def _by_regression(
-    series: _Series, group: _Group, training: BoolArray, errors: _Errors, parameters: GapFillingParameters
+def _mixed(
+    series: _Series,
+    group: _Group,
+    prediction: _Prediction,
+    errors: _Errors,
+    mixture: FloatArray,
+    parameters: GapFillingParameters,
 ) -> _Estimate:
-    values, distance, beyond = _Predictor(series, group, training, parameters).predict(group.pixels)
-    sigma = _local_sigma(series, group, errors, distance, parameters)
+    values = _blend(prediction, mixture)
+    sigma = _local_sigma(errors, prediction, mixture)
+    if not mixture.any():
+        source, one_sided = _interpolation_source(group)
+        return _Estimate(values, sigma, source, np.full(group.pixels.size, one_sided), held_out=True)
     dates = group.previous >= 0 or group.following >= 0
     source = qa.Source.TEMPORAL_REGRESSION if dates or series.radar.shape[1] else qa.Source.SPATIAL_NEIGHBORS
     if group.external:
         source = qa.Source.EXTERNAL_REGRESSION
-    blind = (source == qa.Source.SPATIAL_NEIGHBORS) & (distance > parameters.reach)
-    return _Estimate(values, sigma, source, beyond | blind)
+    blind = (source == qa.Source.SPATIAL_NEIGHBORS) & (prediction.distance > parameters.reach)
+    return _Estimate(values, sigma, source, (prediction.beyond > 0) | blind, held_out=True)
 
 
-_FOLDS = 20
+def _local_sigma(errors: _Errors, prediction: _Prediction, mixture: FloatArray) -> FloatArray:
+    """Uncertainty (pixel, band) from the hold-out errors of pixels about which the methods agree as well.
 
-
-def _local_sigma(
-    series: _Series, group: _Group, errors: _Errors, distance: FloatArray, parameters: GapFillingParameters
-) -> FloatArray:
-    """Uncertainty from hold-out errors of pixels with like features at like distance.
-
-    A regression of the logarithm of the error size gives the relative level; errors normalized by the level learned
-    from the other half of the hold-out give, by distance, the factor that makes it a one-sigma.
+    A regression of the logarithm of the error size on the spread of the methods, the departure from the
+    interpolation, the distance and the level of the value gives the relative size; errors normalized by the size
+    learned at the other positions of the gap pattern give, by distance, the factor that makes it a one-sigma.
     """
-    count = parameters.neighbor_dates
-    features, weights = _features(series, group, errors.pixels, count)
-    sizes = np.log(np.maximum(np.abs(errors.regression), 1e-4))
+    misses = _blend(errors.prediction, mixture) - errors.truth
+    trials = np.unique(errors.trial)
+    fold = errors.trial if trials.size > 1 else np.arange(errors.trial.size) * 2 // errors.trial.size
+    sigma = np.empty(prediction.base.shape)
+    for band in range(misses.shape[1]):
+        known, wanted = (_signs(part, mixture, band) for part in (errors.prediction, prediction))
+        size = np.log(np.maximum(np.abs(misses[:, band]), 1e-4))
+        crossed = np.empty(size.shape)
+        for part in np.unique(fold):
+            crossed[fold == part] = _level(known[fold != part], size[fold != part], known[fold == part])
+        factor = sigma_by_distance(
+            (misses[:, band] / crossed)[:, None], errors.prediction.distance, at=prediction.distance
+        )
+        sigma[:, band] = _level(known, size, wanted) * factor[:, 0]
+    # The hold-out keeps to the observed side: it sees less variety than a gap whose inside is far from it.
+    remote = np.clip((prediction.distance - _DISTANCE_EDGES[1]) / _DISTANCE_EDGES[-1], 0.0, 1.0)
+    return sigma * (1.0 + _REMOTE_EXCESS * remote)[:, None]
 
-    def level(learned: BoolArray, at: FloatArray) -> FloatArray:
-        model = regression.fit(features[learned], sizes[learned], column_weights=weights, parameters=parameters.spread)
-        return np.exp(regression.predict(model, at))
 
-    fold = np.arange(errors.distance.size) * _FOLDS // errors.distance.size % 2 == 0
-    crossed = np.where(fold[:, None], level(~fold, features), level(fold, features))
-    wanted = level(np.ones_like(fold), _features(series, group, group.pixels, count)[0])
-    return wanted * sigma_by_distance(errors.regression / crossed, errors.distance, at=distance)
+def _signs(prediction: _Prediction, mixture: FloatArray, band: int) -> FloatArray:
+    """What tells how large the error of a band may be (pixel, sign)."""
+    base, (stiff, pliant) = prediction.base[:, band], prediction.candidates[:, :, band]
+    value = _blend(prediction, mixture)[:, band]
+    everywhere = np.abs(prediction.candidates[1] - prediction.candidates[0]).mean(axis=1)
+    return np.column_stack(
+        [
+            np.log(np.abs(pliant - stiff) + 0.003),
+            np.log(everywhere + 0.003),
+            np.log(np.abs((stiff + pliant) / 2 - base) + 0.003),
+            np.log1p(prediction.distance),
+            np.log(np.maximum(value, 0.0) + 0.02),
+        ]
+    )
 
 
-def _by_interpolation(
-    series: _Series, group: _Group, _training: BoolArray, errors: _Errors, _: GapFillingParameters
-) -> _Estimate:
-    values = _base(series, group, group.pixels)
-    spread = robust_sigma(errors.interpolation)
-    source, one_sided = _interpolation_source(group)
-    sigma = np.broadcast_to(spread, values.shape)
-    return _Estimate(values, sigma, source, np.full(group.pixels.size, one_sided))
+def _level(signs: FloatArray, size: FloatArray, at: FloatArray) -> FloatArray:
+    """Ridge regression of the logarithm of the error size."""
+    center, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-6
+    design = (signs - center) / scale
+    normal = design.T @ design + 0.02 * design.shape[0] * np.eye(design.shape[1])
+    slope = np.linalg.solve(normal, design.T @ (size - size.mean()))
+    position = np.clip((at - center) / scale, -3.0, 3.0)
+    return np.asarray(np.exp(size.mean() + position @ slope))
 
 
 _SHIFTS = ((1 / 2, 1 / 2), (1 / 3, 1 / 4), (0.0, 1 / 2), (1 / 2, 0.0), (1 / 4, 2 / 3))
@@ -589,7 +761,17 @@ def _hold_out(series: _Series, group: _Group, training: BoolArray, parameters: G
     trials = [trial for trial in trials if _enough(trial, parameters)]
     trials.sort(key=lambda trial: -min(int(trial[0].sum()), int(trial[1].sum())))
     parts = [_errors(series, group, *trial, parameters) for trial in trials[: parameters.holdout_shifts]]
-    return _Errors(*(np.concatenate(field) for field in zip(*parts, strict=True))) if parts else None
+    return _joined_errors(parts) if parts else None
+
+
+def _joined_errors(parts: list[tuple[FloatArray, _Prediction, IntArray]]) -> _Errors:
+    truth, predictions, pixels = (list(field) for field in zip(*parts, strict=True))
+    base, candidates, distance, beyond = (list(field) for field in zip(*predictions, strict=True))
+    prediction = _Prediction(
+        np.concatenate(base), np.concatenate(candidates, axis=1), np.concatenate(distance), np.concatenate(beyond)
+    )
+    trial = np.repeat(np.arange(len(parts)), [part.size for part in pixels])
+    return _Errors(np.concatenate(truth), prediction, np.concatenate(pixels), trial)
 
 
 def _enough(trial: tuple[BoolArray, BoolArray], parameters: GapFillingParameters) -> bool:
@@ -611,17 +793,15 @@ def _moved(mask: BoolArray, shift: tuple[float, float], shape: tuple[int, int]) 
 
 def _errors(
     series: _Series, group: _Group, held: BoolArray, training: BoolArray, parameters: GapFillingParameters
-) -> _Errors:
+) -> tuple[FloatArray, _Prediction, IntArray]:
     pixels = np.flatnonzero(held)
     pixels = pixels[:: max(1, pixels.size // parameters.holdout_pixels)]
     truth = series.values[group.date][:, pixels].T
-    values, distance, _ = _Predictor(series, group, training, parameters).predict(pixels)
-    alone = group.previous < 0 and group.following < 0
-    interpolated = np.full(truth.shape, np.nan) if alone else _base(series, group, pixels)
-    return _Errors(values - truth, interpolated - truth, distance, pixels)
+    return truth, _Predictor(series, group, training, parameters).predict(pixels), pixels
 
 
 _DISTANCE_EDGES = (1.5, 3.0, 6.0, 12.0)
+_REMOTE_EXCESS = 0.08
 
 
 def sigma_by_distance(errors: FloatArray, distance: FloatArray, *, at: FloatArray) -> FloatArray:

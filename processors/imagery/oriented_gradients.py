@@ -115,9 +115,9 @@ def features(image: Gradient, *, kind: Kind, scale: float, smoothing: float) -> 
 def _structure(compressed: Features, valid: npt.NDArray[np.bool_], smoothing: float) -> Features:
     """Second and fourth harmonics, smoothed and weighed by the share of gradients that agree."""
     magnitude = np.maximum(np.abs(compressed), _SMALLEST)
-    direction = compressed / magnitude
-    second = magnitude * direction**2
-    fourth = magnitude * direction**4
+    direction = np.asarray(compressed / magnitude, dtype=np.complex64)
+    second = np.asarray(magnitude * direction**2, dtype=np.complex64)
+    fourth = np.asarray(magnitude * direction**4, dtype=np.complex64)
     channels = np.stack([_gaussian_complex(second, smoothing), _gaussian_complex(fourth, smoothing)])
     return np.asarray(channels * valid, dtype=np.complex64)
 

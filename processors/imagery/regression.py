@@ -24,7 +24,7 @@ class RegressionParameters:
     components : int
         Principal components kept [1].
     landmarks : int
-        Radial basis functions [1].
+        Radial basis functions; none makes the relation linear [1].
     sharpness : float
         Exponent of a basis function at the median squared distance [1].
     linear_penalty : float
@@ -35,7 +35,7 @@ class RegressionParameters:
         Training samples used at most [1].
     """
 
-    components: int = 16
+    components: int = 24
     landmarks: int = 400
     sharpness: float = 3.0
     linear_penalty: float = 0.1
@@ -168,6 +168,8 @@ def _strided(count: int, wanted: int) -> FloatArray:
 
 
 def _precision(components: FloatArray, landmarks: FloatArray, sharpness: float) -> float:
+    if landmarks.shape[0] == 0:
+        return 0.0
     sample = components[_strided(components.shape[0], 500)]
     median = float(np.median(_squared_distance(sample, landmarks)))
     return sharpness / median if median > 0 else 0.0

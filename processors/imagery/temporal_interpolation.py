@@ -104,9 +104,10 @@ def bridge_sigma(
     FloatArray
         Uncertainty in the unit of the values (band, pixel); the spread over the scene where nothing can be learned.
     """
-    gap = min(abs(target - date) for date in (before, after) if date is not None)
     two_sided = before is not None and after is not None
-    total, count = _leave_out(values, observed, days, step=_matching_step(days, gap), two_sided=two_sided)
+    gap = min(abs(target - date) for date in (before, after) if date is not None)
+    reach = (after - before) / 2.0 if before is not None and after is not None else gap
+    total, count = _leave_out(values, observed, days, step=_matching_step(days, reach), two_sided=two_sided)
     if not count.any():
         return np.broadcast_to(np.nanstd(values, axis=(0, 2))[:, None], values.shape[1:]).copy()
     scene = total.sum(axis=1) / count.sum()
@@ -115,9 +116,9 @@ def bridge_sigma(
     return np.asarray(np.sqrt(rate * length), dtype=np.float64)
 
 
-def _matching_step(days: FloatArray, gap: float) -> int:
+def _matching_step(days: FloatArray, reach: float) -> int:
     """Steps along the series that bridge about the same time as the gap."""
-    return int(np.clip(np.rint(gap / max(float(np.median(np.diff(days))), 1e-9)), 1, max(days.size // 2 - 1, 1)))
+    return int(np.clip(np.rint(reach / max(float(np.median(np.diff(days))), 1e-9)), 1, max(days.size // 2 - 1, 1)))
 
 
 def _bridge(first: float, second: float) -> float:

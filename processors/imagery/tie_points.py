@@ -344,7 +344,8 @@ def match(
         Every point, also the bad ones.
     """
     if not origins:
-        return Matches(*(np.zeros(0) for _ in Matches._fields[:-1]), interior=np.zeros(0, dtype=bool))
+        none = np.zeros(0)
+        return Matches(none, none, none, none, none, none, none, none, none, none, none, none > 0)
     results = [
         _match_batch(reference, target, origins[k : k + batch], expected[k : k + batch], matching, agreeing)
         for k in range(0, len(origins), batch)
@@ -419,7 +420,7 @@ def _match_batch(
 
 
 def _known(channels: Features) -> Real:
-    return (channels[:, 0] != 0).astype(np.float32)
+    return np.asarray(channels[:, 0] != 0, dtype=np.float32)
 
 
 def _agreement(first: Features, second: Features, residual: FloatArray) -> list[Real]:
@@ -509,7 +510,7 @@ def _refined(spectrum: npt.NDArray[np.complex64], rows: Any, columns: Any) -> Fl
     vertical = np.exp((rows[:, None, None] + steps[None, :, None]) * frequency)
     horizontal = np.exp((columns[:, None, None] + steps[None, None, :]) * frequency[:, None])
     values = vertical.astype(np.complex64) @ spectrum @ horizontal.astype(np.complex64)
-    return np.asarray(values.real, dtype=np.float64) / spectrum[0].size
+    return np.asarray(values.real / spectrum[0].size, dtype=np.float64)
 
 
 def _fine_norm(norm: FloatArray, rows: Any, columns: Any) -> FloatArray:
