@@ -4,7 +4,8 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,14 @@ app = typer.Typer(
 )
 
 _MADE = ("ok", "flagged")
+
+
+class Comparison(StrEnum):
+    """How two images are compared."""
+
+    AUTO = "auto"
+    GRADIENT = "gradient"
+    STRUCTURE = "structure"
 
 
 OUT = typer.Option(..., "--out", dir_okay=False, help="GeoTIFF to write.")
@@ -85,7 +94,9 @@ def coregister(
     dem: Path | None = typer.Option(
         None, "--dem", exists=True, dir_okay=False, help="Heights, for residuals that depend on them."
     ),
-    method: str = typer.Option("auto", "--method", help="auto, optical, or radar for optical against radar."),
+    method: Comparison = typer.Option(
+        Comparison.AUTO, "--method", help="gradient for images of like contrast, structure for optical against radar."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Find how far the target's content lies from the reference's, and take it back.
@@ -98,7 +109,7 @@ def coregister(
     from infra.imagery import report as reporting
 
     with _progress("matching"):
-        made = coregistration.run(reference, target, out, dem=dem, method=method)
+        made = coregistration.run(reference, target, out, dem=dem, method=method.value)
     _finish(
         made,
         report,
@@ -378,11 +389,10 @@ def convert(
     from infra.imagery import scene_conversion, scene_reading, target_grid
 
     names, stated = _layers(bands)
-    geobox = None
-    if like is not None or crs is not None or resolution is not None:
+    geobox = None if like is None else target_grid.of(like)
+    if like is None and (crs is not None or resolution is not None):
         with scene_reading.open_scene(scene, stated=stated) as opened:
-            own = opened.geobox if like is None else None
-        geobox = target_grid.around(own, crs=crs, resolution=resolution) if own is not None else target_grid.of(like)
+            geobox = target_grid.around(opened.geobox, crs=crs, resolution=resolution)
     with _progress("reading"):
         made = scene_conversion.run(scene, out, geobox=geobox, bands=names, stated=stated)
     _finish(
@@ -479,9 +489,10 @@ def search(
     if as_json:
         sys.stdout.write(json.dumps({"scenes": rows}, indent=2) + "\n")
         return
-    for row in rows:
-        share = "-" if row["cloud"] is None else f"{row['cloud']:.0f} %"
-        Console().print(f"{row['time'][:19]}  {share:>6}  {row['id']}", highlight=False, markup=False, soft_wrap=True)
+    for entry in found:
+        share = "-" if entry.cloud_cover is None else f"{entry.cloud_cover:.0f} %"
+        text = f"{str(entry.time)[:19]}  {share:>6}  {entry.identity}"
+        Console().print(text, highlight=False, markup=False, soft_wrap=True)
     Console().print(f"{len(rows)} scenes", highlight=False)
 
 
@@ -576,7 +587,7 @@ def _finish(
     as_json: bool,
     title: str,
     lead: str,
-    inputs: dict[str, Path | None],
+    inputs: Mapping[str, Path | None],
     out: Path,
     panels: "Callable[[], Sequence[fusion_plot.Panel]]",
 ) -> None:

@@ -171,18 +171,19 @@ def _written(scene: _Scene, inputs: _Inputs, out: Path) -> float:
     """Write the result and its quality bits; the share of the grid with data."""
     names = inputs.names + (tuple(f"{name}_sigma" for name in inputs.names) if scene.sigma else ())
     encoding = raster_file.fused_encoding(inputs.encoding) if scene.sigma else inputs.encoding
-    place = {
-        "shape": tuple(scene.geobox.shape),
-        "transform": scene.geobox.transform,
-        "crs": grid.system(scene.geobox).to_wkt(),
-    }
+    shape = (int(scene.geobox.shape[0]), int(scene.geobox.shape[1]))
+    opened = partial(
+        raster_file.RasterWriter,
+        shape=shape,
+        transform=scene.geobox.transform,
+        crs=grid.system(scene.geobox).to_wkt(),
+    )
     flags = raster_file.Encoding("uint16", (1.0,), (0.0,), 65535)
+    beside = out.with_name(f"{out.stem}_qa.tif")
     count = 0
     with (
-        raster_file.RasterWriter(out, encoding=encoding, descriptions=names, **place) as values,
-        raster_file.RasterWriter(
-            out.with_name(f"{out.stem}_qa.tif"), encoding=flags, descriptions=["qa"], categorical=True, **place
-        ) as bits,
+        opened(out, encoding=encoding, descriptions=names) as values,
+        opened(beside, encoding=flags, descriptions=["qa"], categorical=True) as bits,
     ):
 
         def consume(tile: tiling.Tile, made: _Made) -> None:
@@ -191,8 +192,8 @@ def _written(scene: _Scene, inputs: _Inputs, out: Path) -> float:
             values.write(made.values, tile.core)
             bits.write(made.bits[None], tile.core)
 
-        tiling.run(partial(_tile, scene), tiling.tiles(place["shape"]), consume=consume)
-    return count / (place["shape"][0] * place["shape"][1])
+        tiling.run(partial(_tile, scene), tiling.tiles(shape), consume=consume)
+    return count / (shape[0] * shape[1])
 
 
 def _tile(scene: _Scene, tile: tiling.Tile) -> _Made:
@@ -240,7 +241,8 @@ def _mask_bits(scene: _Scene, block: resampling.Block) -> npt.NDArray[np.float32
     found = resampling.sample(classes, placement, origin=(part.row, part.column), resampling="nearest")[0]
     cloud = np.isin(found, (mask_classes.THIN_CLOUD, mask_classes.CLOUD))
     shadow = found == mask_classes.SHADOW
-    return (cloud * float(qa.QaBit.CLOUD) + shadow * float(qa.QaBit.SHADOW)).astype(np.float32)
+    bits = cloud * float(qa.QaBit.CLOUD) + shadow * float(qa.QaBit.SHADOW)
+    return np.asarray(bits, dtype=np.float32)
 
 
 def _window(box: sharpening_grid.Box) -> Window:

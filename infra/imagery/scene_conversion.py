@@ -65,7 +65,7 @@ def run(
     seen = 0
     with raster_file.RasterWriter(
         Path(out),
-        shape=tuple(target.shape),
+        shape=(int(target.shape[0]), int(target.shape[1])),
         transform=target.transform,
         crs=grid.system(target).to_wkt(),
         encoding=encoding,
@@ -79,7 +79,7 @@ def run(
             writer.write(values, tile.core)
 
         work = partial(_tile, source=path, geobox=target, names=names, stated=stated)
-        tiling.run(work, tiling.tiles(tuple(target.shape)), consume=consume)
+        tiling.run(work, tiling.tiles((int(target.shape[0]), int(target.shape[1]))), consume=consume)
         if seen == 0:
             raise BadInputError("outside_area", f"{path.name} holds no data within the wanted grid")
     covered = seen / (target.shape[0] * target.shape[1])
