@@ -67,6 +67,8 @@ bench: setup  ## benchmarks, relative to a limit or a peer in the same run
 	$(BIN)/python tests/benchmarks/downlink_coding.py
 	$(BIN)/python tests/benchmarks/downlink_chain.py
 	$(BIN)/python tests/benchmarks/occultation.py
+	$(BIN)/python tests/benchmarks/pansharpening.py
+	$(BIN)/python tests/benchmarks/imagery_chain.py
 	$(BIN)/python tests/benchmarks/main_job.py $(if $(DATA),--data $(DATA))
 
 docs: setup  ## generated pages of the documentation

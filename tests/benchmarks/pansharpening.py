@@ -7,16 +7,14 @@ folder; where they cannot be fetched, a line says so. The exit code is 1 if a ba
 """
 
 import argparse
-import os
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imagery_peers
 import numpy as np
 import rasterio
 from affine import Affine
@@ -27,8 +25,6 @@ from processors.imagery import sharpening_blur, sharpening_quality
 from processors.imagery.sharpening_grid import Geometry
 from processors.simulation import imagery_sensor
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "terralimb" / "peers"
-PACKAGES = ("otb-bin", "gdal-bin", "python3-gdal", "python3-numpy")
 SPEED_BAR = 2.0
 """CPU of BundleToPerfectSensor over ours [1]."""
 BROVEY_BAR = 0.85
@@ -57,70 +53,19 @@ class Case(NamedTuple):
     ratio: float
 
 
-def unpacked() -> Path | None:
-    """Folder with the tools, fetched once; None where that does not work."""
-    root = CACHE / "root"
-    if (root / "complete").exists():
-        return root
-    debs = CACHE / "debs"
-    debs.mkdir(parents=True, exist_ok=True)
-    try:
-        plan = subprocess.run(
-            ["apt-get", "install", "-s", "--no-install-recommends", *PACKAGES],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        names = [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ")]
-        subprocess.run(["apt-get", "download", *names], cwd=debs, capture_output=True, check=True)
-        for deb in sorted(debs.glob("*.deb")):
-            subprocess.run(["dpkg", "-x", str(deb), str(root)], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"peers: cannot be fetched ({error}); only our own figures follow")  # noqa: T201
-        return None
-    (root / "complete").touch()
-    shutil.rmtree(debs)
-    return root
-
-
-def environment(root: Path) -> dict[str, str]:
-    """Variables under which the unpacked tools run."""
-    libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
-    folders = [libraries, root / "usr" / "lib", libraries / "blas", libraries / "lapack"]
-    return {
-        "PATH": f"{root / 'usr' / 'bin'}:/usr/bin:/bin",
-        "LD_LIBRARY_PATH": ":".join(str(folder) for folder in folders),
-        "OTB_APPLICATION_PATH": str(libraries / "otb" / "applications"),
-        "PYTHONPATH": str(root / "usr" / "lib" / "python3" / "dist-packages"),
-        "PROJ_LIB": str(root / "usr" / "share" / "proj"),
-        "GDAL_DATA": str(root / "usr" / "share" / "gdal"),
-        "OTB_LOGGER_LEVEL": "CRITICAL",
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
-        "LC_ALL": "C",
-    }
-
-
-def cpu_seconds(command: list[str], variables: dict[str, str]) -> float:
-    """CPU seconds of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]}: {done.stderr[-600:] or done.stdout[-600:]}")
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def otb(root: Path, ms: Path, pan: Path, out: Path, kind: str) -> float:
     """Sharpen by BundleToPerfectSensor; CPU seconds."""
     program = str(root / "usr" / "bin" / "otbApplicationLauncherCommandLine")
     options = ["-inp", str(pan), "-inxs", str(ms), "-out", str(out), kind, "-method", "rcs", "-ram", "512"]
-    return cpu_seconds([program, "BundleToPerfectSensor", *options], environment(root))
+    return imagery_peers.cpu_seconds([program, "BundleToPerfectSensor", *options], imagery_peers.environment(root))
 
 
 def gdal(root: Path, ms: Path, pan: Path, out: Path) -> float:
     """Sharpen by gdal_pansharpen; CPU seconds."""
     program = str(root / "usr" / "bin" / "gdal_pansharpen.py")
-    return cpu_seconds(["/usr/bin/python3", program, str(pan), str(ms), str(out), "-r", "cubic"], environment(root))
+    return imagery_peers.cpu_seconds(
+        ["/usr/bin/python3", program, str(pan), str(ms), str(out), "-r", "cubic"], imagery_peers.environment(root)
+    )
 
 
 def write(path: Path, values: np.ndarray[Any, Any], transform: Affine) -> Path:
@@ -279,7 +224,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("speed", "quality"), help="one part only")
     chosen = parser.parse_args()
-    root = unpacked()
+    root = imagery_peers.unpacked()
     settings.current()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
