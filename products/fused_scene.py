@@ -157,13 +157,25 @@ def _raster(date: xr.Dataset, fused: xr.Dataset) -> bytes:
 
 def _quality(date: xr.Dataset, fused: xr.Dataset) -> bytes:
     variables = {name: (("y", "x"), date[name].values.astype(np.uint16)) for name in ("qa", "source")}
+    variables["days"] = (("y", "x"), _days_away(date, fused))
     bits = {"FLAG_MASKS": ",".join(str(bit.value) for bit in qa.QaBit), "FLAG_MEANINGS": _meanings(qa.QaBit)}
     codes = {"FLAG_VALUES": ",".join(str(code.value) for code in qa.Source), "FLAG_MEANINGS": _meanings(qa.Source)}
     layers = [
         cog.RasterLayer(variable="qa", description="quality bits", units="1", nodata=65535, tags=bits),
         cog.RasterLayer(variable="source", description="source", units="1", nodata=65535, tags=codes),
+        cog.RasterLayer(variable="days", description="days to the nearest observation", units="d", nodata=65535),
     ]
     return cog.encode(_gridded(variables, fused), layers=layers, tags=_tags(date, fused), resampling="NEAREST")
+
+
+def _days_away(date: xr.Dataset, fused: xr.Dataset) -> npt.NDArray[np.uint16]:
+    """Whole days between a date and the nearest one on which a pixel was observed; 65535 where it never was."""
+    distance = np.abs((fused["time"].values - date["time"].values) / np.timedelta64(1, "D"))
+    nearest = np.full(date["observed"].shape, np.inf)
+    for index, away in enumerate(distance):
+        seen = fused["observed"].values[index]
+        nearest[seen] = np.minimum(nearest[seen], away)
+    return np.where(np.isfinite(nearest), np.minimum(np.rint(nearest), 65534), 65535).astype(np.uint16)
 
 
 def _meanings(members: Any) -> str:

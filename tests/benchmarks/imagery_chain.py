@@ -18,6 +18,7 @@ from typing import Any
 import imagery_peers
 import numpy as np
 import rasterio
+import threadpoolctl
 from rasterio import Affine
 from scipy import ndimage
 
@@ -66,10 +67,11 @@ def scene(folder: Path, side: int) -> dict[str, Path]:
 
 def _measured(work: Callable[..., Any], small: dict[str, Any], words: dict[str, Any], pipe: Any) -> None:
     # A small one first: what is compiled at first use is no part of a scene's cost.
-    work(**small)
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    work(**words)
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    with threadpoolctl.threadpool_limits(limits=1):
+        work(**small)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        work(**words)
+        after = resource.getrusage(resource.RUSAGE_SELF)
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     pipe.send((spent, int(peak.split()[1]) * 1024 / 1e9))

@@ -86,6 +86,10 @@ def test_quality_raster_holds_bits_and_sources_with_their_meanings(made, tmp_pat
     with rasterio.open(path) as raster:
         assert np.array_equal(raster.read(1), truth["qa"].values)
         assert np.array_equal(raster.read(2), truth["source"].values)
+        days = raster.read(3)
+        assert (days[:5, 30:] == 0).all()
+        assert (days[10:, :30] == 30).all()
+        assert (days[:5, :30] == 65535).all()
         assert "filled" in raster.tags(1)["FLAG_MEANINGS"]
         assert "temporal_regression" in raster.tags(2)["FLAG_MEANINGS"]
 
