@@ -1,7 +1,9 @@
 """Commands of the imagery: calibrated, co-registered, fused scenes from files."""
 
 import contextlib
+import datetime
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +16,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from infra.cli import progress
+from infra.cli import progress, refusal
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from infra.imagery import scene_reading
     from products import fusion_plot
 
@@ -39,19 +43,55 @@ class Comparison(StrEnum):
     STRUCTURE = "structure"
 
 
+class Merging(StrEnum):
+    """How one value comes of many looks."""
+
+    AUTO = "auto"
+    GEOMEDIAN = "geomedian"
+    MEDOID = "medoid"
+    BEST = "best"
+
+
+class Resampling(StrEnum):
+    """How values are taken between pixels."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    CUBIC = "cubic"
+    AVERAGE = "average"
+
+
+class Axes(StrEnum):
+    """In which axes a reconstruction states its cameras."""
+
+    MAP = "map"
+    TOPOCENTRIC = "topocentric"
+
+
+class Kind(StrEnum):
+    """What is simulated."""
+
+    SENSOR = "sensor"
+    PAIR = "pair"
+    CLOUDS = "clouds"
+    CHANGE = "change"
+    RADAR = "radar"
+
+
 OUT = typer.Option(..., "--out", dir_okay=False, help="GeoTIFF to write.")
 REPORT = typer.Option(None, "--report", dir_okay=False, help="JSON to write; a page with pictures is put beside it.")
 AS_JSON = typer.Option(False, "--json", help="Print the report as one JSON object.")
 
 
 @app.command()
+@refusal.guarded()
 def pansharpen(
     ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
     pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
     out: Path = OUT,
     report: Path | None = REPORT,
     sensor: str | None = typer.Option(
-        None, "--sensor", help="Sensor whose published transfer functions shall be used."
+        None, "--sensor", help="Sensor whose published transfer functions shall be used, as worldview-3."
     ),
     plain: bool = typer.Option(False, "--plain", help="Uncompressed GeoTIFF instead of a cloud-optimized one."),
     sigma: bool = typer.Option(True, "--sigma/--no-sigma", help="Write one sigma band per band."),
@@ -84,6 +124,7 @@ def pansharpen(
 
 
 @app.command()
+@refusal.guarded()
 def coregister(
     reference: Path = typer.Option(
         ..., "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
@@ -127,12 +168,17 @@ def coregister(
 
 
 @app.command("fuse-time")
+@refusal.guarded("_qa")
 def fuse_time(
     fine: list[Path] = typer.Option(
-        ..., "--fine", exists=True, dir_okay=False, help="Fine raster of a date; given twice, the pairs in order."
+        ..., "--fine", exists=True, dir_okay=False, help="Fine raster of a date; give it twice for two pairs."
     ),
     coarse: list[Path] = typer.Option(
-        ..., "--coarse", exists=True, dir_okay=False, help="Coarse raster of the same date as the fine one."
+        ...,
+        "--coarse",
+        exists=True,
+        dir_okay=False,
+        help="Coarse raster of the fine one's date.",
     ),
     coarse_target: Path = typer.Option(
         ..., "--coarse-target", exists=True, dir_okay=False, help="Coarse raster of the wanted date."
@@ -172,12 +218,13 @@ def fuse_time(
 
 
 @app.command("cloud-mask")
+@refusal.guarded()
 def cloud_mask(
-    scene: Path = typer.Option(..., "--scene", exists=True, dir_okay=False, help="Reflectance."),
+    scene: Path = typer.Option(..., "--scene", exists=True, dir_okay=False, help="Raster of reflectance."),
     bands: str = typer.Option(..., "--bands", help="Bands by name, blue=1,green=2,red=3,nir=4[,swir1=5,swir2=6]."),
     out: Path = OUT,
-    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun, from north [degree]."),
-    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun [degree]."),
+    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun from north, degrees."),
+    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun, degrees."),
     dem: Path | None = typer.Option(
         None,
         "--dem",
@@ -215,8 +262,9 @@ def cloud_mask(
 
 
 @app.command("fill-gaps")
+@refusal.guarded()
 def fill_gaps(
-    series: Path = typer.Option(..., "--series", exists=True, file_okay=False, help="Folder of a series; see below."),
+    series: Path = typer.Option(..., "--series", exists=True, file_okay=False, help="Folder of a series; see above."),
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the filled dates and report.json."),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -245,11 +293,12 @@ def fill_gaps(
 
 
 @app.command()
+@refusal.guarded("_qa", "_mad")
 def composite(
-    scenes: list[Path] = typer.Option(..., "--scenes", exists=True, dir_okay=False, help="Raster; give it once each."),
+    scenes: list[Path] = typer.Option(..., "--scenes", exists=True, dir_okay=False, help="Scene; more may follow."),
     more: list[Path] = typer.Argument(None, exists=True, dir_okay=False, metavar="[FILE...]", help="Further scenes."),
     out: Path = OUT,
-    method: str = typer.Option("auto", "--method", help="auto, geomedian, medoid or best."),
+    method: Merging = typer.Option(Merging.AUTO, "--method", help="auto takes what the number of clear looks allows."),
     date: str | None = typer.Option(None, "--date", help="Date the best pixel shall be near to, YYYY-MM-DD."),
     report: Path | None = REPORT,
     as_json: bool = AS_JSON,
@@ -261,9 +310,11 @@ def composite(
     from infra.imagery import compositing
     from infra.imagery import report as reporting
 
+    if date is not None:
+        _day(date, "--date")
     everything = [*scenes, *(more or [])]
     with _progress("compositing"):
-        made = compositing.run(everything, out, method=method, target_date=date)
+        made = compositing.run(everything, out, method=method.value, target_date=date)
     looks = out.with_name(f"{out.stem}_qa.tif")
     _finish(
         made,
@@ -282,20 +333,23 @@ def composite(
 
 
 @app.command()
+@refusal.guarded()
 def reproject(
     source: Path = typer.Option(..., "--source", exists=True, dir_okay=False, help="Raster."),
     out: Path = OUT,
     crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
-    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted, meters or degrees."),
     like: Path | None = typer.Option(
         None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
     ),
     shift: tuple[float, float] = typer.Option(
         (0.0, 0.0),
         "--shift",
-        help="shift_x and shift_y of a co-registration, taken back in the same resampling [pixel].",
+        help="shift_x and shift_y of a co-registration, taken back in the same resampling, in pixels.",
     ),
-    method: str | None = typer.Option(None, "--method", help="nearest, bilinear, cubic or average."),
+    method: Resampling | None = typer.Option(
+        None, "--method", help="Default: average toward clearly larger pixels, else bilinear; nearest keeps classes."
+    ),
     report: Path | None = REPORT,
     as_json: bool = AS_JSON,
 ) -> None:
@@ -303,9 +357,13 @@ def reproject(
     from infra.imagery import report as reporting
     from infra.imagery import reprojection, target_grid
 
-    geobox = target_grid.wanted(source, crs=crs, resolution=resolution, like=like)
+    _check_grid(crs, resolution, like)
+    if not all(math.isfinite(part) for part in shift):
+        raise typer.BadParameter(f"--shift {shift[0]} {shift[1]}: two numbers are wanted")
+    with _usage():
+        geobox = target_grid.wanted(source, crs=crs, resolution=resolution, like=like)
     with _progress("reprojecting"):
-        made = reprojection.run(source, out, geobox=geobox, shift=shift, method=method)
+        made = reprojection.run(source, out, geobox=geobox, shift=shift, method=method and method.value)
     _finish(
         made,
         report,
@@ -319,6 +377,7 @@ def reproject(
 
 
 @app.command()
+@refusal.guarded("_qa")
 def prepare(
     ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
     pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
@@ -327,13 +386,13 @@ def prepare(
         None, "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
     ),
     crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
-    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted, meters or degrees."),
     like: Path | None = typer.Option(
         None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
     ),
     bands: str | None = typer.Option(None, "--bands", help="Bands by name, for the cloud mask: blue=1,green=2,..."),
-    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun, from north [degree]."),
-    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun [degree]."),
+    sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun from north, degrees."),
+    sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun, degrees."),
     dem: Path | None = typer.Option(None, "--dem", exists=True, dir_okay=False, help="Heights of the ground."),
     report: Path | None = REPORT,
     as_json: bool = AS_JSON,
@@ -345,8 +404,12 @@ def prepare(
     from infra.imagery import preparation, target_grid
     from infra.imagery import report as reporting
 
+    if not bands and (sun_azimuth, sun_elevation, dem) != (None, None, None):
+        raise typer.BadParameter("--sun-azimuth, --sun-elevation and --dem serve the cloud mask: give --bands too")
     wanted = _bands(bands) if bands else None
-    geobox = target_grid.wanted(pan, crs=crs, resolution=resolution, like=like)
+    _check_grid(crs, resolution, like)
+    with _usage():
+        geobox = target_grid.wanted(pan, crs=crs, resolution=resolution, like=like)
     with _progress("preparing"):
         made = preparation.run(
             ms, pan, out, geobox=geobox, reference=reference, bands=wanted,
@@ -369,12 +432,13 @@ def prepare(
 
 
 @app.command()
+@refusal.guarded()
 def convert(
     scene: Path = typer.Argument(..., exists=True, metavar="SCENE", help="Folder, archive or file of a mission."),
     out: Path = OUT,
     bands: str | None = typer.Option(None, "--bands", help="Layers, red,nir; or blue=1,red=3 of a plain GeoTIFF."),
     crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
-    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted [unit of the system]."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted, meters or degrees."),
     like: Path | None = typer.Option(
         None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
     ),
@@ -389,9 +453,10 @@ def convert(
     from infra.imagery import scene_conversion, scene_reading, target_grid
 
     names, stated = _layers(bands)
+    _check_grid(crs, resolution, like)
     geobox = None if like is None else target_grid.of(like)
     if like is None and (crs is not None or resolution is not None):
-        with scene_reading.open_scene(scene, stated=stated) as opened:
+        with scene_reading.open_scene(scene, stated=stated) as opened, _usage():
             geobox = target_grid.around(opened.geobox, crs=crs, resolution=resolution)
     with _progress("reading"):
         made = scene_conversion.run(scene, out, geobox=geobox, bands=names, stated=stated)
@@ -408,6 +473,7 @@ def convert(
 
 
 @app.command()
+@refusal.guarded("_qa")
 def orthorectify(
     image: Path = typer.Option(..., "--image", exists=True, dir_okay=False, help="Frame or image with RPC."),
     dem: Path = typer.Option(..., "--dem", exists=True, dir_okay=False, help="Surface model in a projected system."),
@@ -424,10 +490,12 @@ def orthorectify(
     rpc: Path | None = typer.Option(
         None, "--rpc", exists=True, dir_okay=False, help="RPC of the image, where its tags hold none."
     ),
-    axes: str = typer.Option("map", "--axes", help="map for OpenDroneMap's reconstruction, topocentric for OpenSfM's."),
+    axes: Axes = typer.Option(
+        Axes.MAP, "--axes", help="map for OpenDroneMap's reconstruction, topocentric for OpenSfM's."
+    ),
     dem_datum: str | None = typer.Option(None, "--dem-datum", help="ellipsoid, egm96 ... where the DEM says nothing."),
     camera_datum: str | None = typer.Option(None, "--camera-datum", help="Datum of the frame camera's height."),
-    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size [m]; default that of the image."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size, meters; default the image's."),
     report: Path | None = REPORT,
     as_json: bool = AS_JSON,
 ) -> None:
@@ -439,7 +507,7 @@ def orthorectify(
     from infra.imagery import report as reporting
 
     view = orthorectification.view_of(
-        image, dem=dem, reconstruction=reconstruction, interior=interior, exterior=exterior, rpc=rpc, axes=axes
+        image, dem=dem, reconstruction=reconstruction, interior=interior, exterior=exterior, rpc=rpc, axes=axes.value
     )
     with _progress("orthorectifying"):
         made = orthorectification.run(
@@ -461,13 +529,14 @@ def orthorectify(
 
 
 @app.command()
+@refusal.guarded()
 def search(
     api: str = typer.Option(..., "--api", help="Address of a STAC API."),
     collection: list[str] = typer.Option(..., "--collection", help="Collection; may be given more than once."),
-    bbox: str = typer.Option(..., "--bbox", help="W,S,E,N [degree]."),
+    bbox: str = typer.Option(..., "--bbox", help="West, south, east, north in degrees: 106,29,107,30."),
     since: str = typer.Option(..., "--since", help="First day, YYYY-MM-DD."),
     until: str = typer.Option(..., "--until", help="Last day, YYYY-MM-DD."),
-    cloud: float | None = typer.Option(None, "--cloud", help="Largest cloud cover [percent]."),
+    cloud: float | None = typer.Option(None, "--cloud", help="Largest cloud cover in percent."),
     limit: int = typer.Option(100, "--limit", min=1, help="Scenes at most."),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -477,9 +546,12 @@ def search(
     from infra.imagery import stac_search
 
     west, south, east, north = _box(bbox)
+    first, last = _day(since, "--since"), _day(until, "--until")
+    if last < first:
+        raise typer.BadParameter(f"--until {until} lies before --since {since}")
     found = stac_search.search(
-        api, collections=collection, bounds=(west, south, east, north), start=np.datetime64(since),
-        end=np.datetime64(until) + np.timedelta64(1, "D") - np.timedelta64(1, "s"), limit=limit,
+        api, collections=collection, bounds=(west, south, east, north), start=first,
+        end=last + np.timedelta64(1, "D") - np.timedelta64(1, "s"), limit=limit,
         largest_cloud_cover=cloud,
     )  # fmt: skip
     rows = [
@@ -502,9 +574,34 @@ def _box(text: str) -> list[float]:
         edges = [float(word) for word in text.split(",")]
     except ValueError:
         edges = []
-    if len(edges) != len("WSEN") or edges[1] >= edges[3]:
-        raise typer.BadParameter(f"--bbox {text}: four numbers W,S,E,N are wanted")
+    if len(edges) != len("WSEN") or not (-90 <= edges[1] < edges[3] <= 90 and -180 <= edges[0] <= edges[2] <= 180):
+        raise typer.BadParameter(f"--bbox {text}: west, south, east, north in degrees are wanted, as 106,29,107,30")
     return edges
+
+
+def _day(text: str, option: str) -> "np.datetime64":
+    """A day as it was written."""
+    import numpy as np
+
+    try:
+        return np.datetime64(datetime.date.fromisoformat(text), "D")
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} {text}: a day is wanted, as 2024-05-15") from error
+
+
+def _check_grid(crs: str | None, resolution: float | None, like: Path | None) -> None:
+    """Another raster's grid, or a system and a pixel size; not both."""
+    if like is not None and (crs is not None or resolution is not None):
+        raise typer.BadParameter("--like decides the whole grid: give it, or --crs and --resolution, not both")
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """What was asked for, not what a file holds, is at fault for a wrong value here."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _layers(text: str | None) -> "tuple[list[str] | None, scene_reading.Stated | None]":
@@ -519,8 +616,14 @@ def _layers(text: str | None) -> "tuple[list[str] | None, scene_reading.Stated |
 
 
 @app.command()
+@refusal.guarded()
 def simulate(
-    kind: str = typer.Option(..., "--kind", help="sensor, pair, clouds, change or radar."),
+    kind: Kind = typer.Option(
+        ...,
+        "--kind",
+        help="sensor: multispectral and panchromatic; pair: two views with a shift; clouds: a scene with clouds and "
+        "shadows; change: fine and coarse dates; radar: optical and radar.",
+    ),
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the rasters and truth.json."),
     seed: int = typer.Option(1, "--seed", min=0, help="Seed of all randomness."),
     size: int = typer.Option(400, "--size", min=64, max=4000, help="Rows and columns of the finest raster."),
@@ -529,7 +632,7 @@ def simulate(
     """Make scenes with their exact truth: input for every command here, and the answer to compare with."""
     from infra.imagery import simulation
 
-    made = simulation.run(kind, out, seed, size=size)
+    made = simulation.run(kind.value, out, seed, size=size)
     _tell(made, as_json=as_json)
     if not as_json:
         Console().print(f"written to {out}; the truth is in {out / 'truth.json'}", soft_wrap=True)
@@ -546,27 +649,38 @@ def _bands(text: str) -> dict[str, int]:
 
 def _numbered(text: str) -> dict[str, int]:
     """Band names to numbers."""
-    bands = {}
+    bands: dict[str, int] = {}
     for word in text.split(","):
         name, sign, number = word.strip().partition("=")
-        if not sign or not number.isdigit() or int(number) < 1:
+        named = name.strip().lower()
+        if not (sign and named and number.isdecimal() and int(number) >= 1):
             raise typer.BadParameter(f"--bands: {word!r} is not of the form blue=1")
-        bands[name.strip().lower()] = int(number)
+        if named in bands or int(number) in bands.values():
+            raise typer.BadParameter(f"--bands: {word.strip()!r} gives a name or a band for the second time")
+        bands[named] = int(number)
     return bands
 
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[None]:
-    """Show how many tiles are done: a bar on a terminal, a line now and then elsewhere."""
+    """Show how many tiles are done; linear algebra keeps to one thread, for tiles are what runs side by side."""
+    import threadpoolctl
+
     from infra.imagery import tiling
 
+    with threadpoolctl.threadpool_limits(limits=1), _listener(what) as listener, tiling.watched(listener):
+        yield
+
+
+@contextlib.contextmanager
+def _listener(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Told how many tiles are done: a bar on a terminal, a line now and then elsewhere."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
         with rich.progress.Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(what, total=None)
-            with tiling.watched(lambda done, total: bar.update(task, completed=done, total=total)):
-                yield
+            yield lambda done, total: bar.update(task, completed=done, total=total)
         return
     said = time.monotonic()
 
@@ -576,8 +690,7 @@ def _progress(what: str) -> Iterator[None]:
             said = time.monotonic()
             console.print(f"{what}: {done} of {total} tiles", highlight=False)
 
-    with tiling.watched(say):
-        yield
+    yield say
 
 
 def _finish(

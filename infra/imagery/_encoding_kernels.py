@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+NO_MEASUREMENT = 1e30
+"""Values from here on are no measurements: infinities, and marks of no data that a file forgot to declare."""
+
 
 @njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def decode(n: npt.NDArray[np.generic], s: float, o: float, gap: float, v: npt.NDArray[np.float32]) -> None:
-    """Fill v with the values of the numbers n; NaN where a number is the gap or NaN.
+    """Fill v with the values of the numbers n; NaN where a number is the gap, NaN or beyond all measurement.
 
     Parameters
     ----------
@@ -27,7 +30,9 @@ def decode(n: npt.NDArray[np.generic], s: float, o: float, gap: float, v: npt.ND
     for i in range(n.shape[0]):
         for j in range(n.shape[1]):
             number = n[i, j]
-            v[i, j] = np.nan if number == gap else np.float32(number * s + o)
+            value = number * s + o
+            # NaN is below nothing: it stays what it is.
+            v[i, j] = np.float32(value) if number != gap and abs(value) < NO_MEASUREMENT else np.nan
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]

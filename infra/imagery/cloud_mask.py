@@ -4,9 +4,10 @@ Result: a float32 GeoTIFF of two bands, both with 255 for no data. Band 1 holds 
 cloud from 0 to 1 as it stands, so that no reader needs a scale.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pyproj
 import rasterio
+import rasterio.errors
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import Resampling
 from rasterio.windows import Window
 from scipy import ndimage
 
-from infra.imagery import raster_file, tiling
+from infra.imagery import height_file, raster_file, tiling
 from infra.imagery.raster_file import RasterFile
 from processors.imagery import cloud_mask, cloud_shadow, terrain_shading
 from processors.quality import BadInputError
@@ -29,6 +31,8 @@ LARGEST = 1536
 ENCODING = raster_file.Encoding("float32", (1.0, 1.0), (0.0, 0.0), 255.0)
 """How the mask is stored."""
 _HALO = 4
+_SLOPED = 3
+_SEEN_BY_HEIGHTS = 0.5
 _METERS_PER_DEGREE = 111_320.0
 _SUSPICIOUS_ZEROS = 0.01
 _CLEAR_LAND = 0.02
@@ -100,11 +104,17 @@ def run(
             raise BadInputError("no_data", f"{raster.name} has no pixel with a value in every band")
         steps = _steps(raster, factor)
         elevation = None if dem is None else _elevation(Path(dem), raster, factor, remarks)
+        if elevation is not None and min(elevation.shape) < _SLOPED:
+            remarks.append(f"{raster.name} is too small to have slopes: the heights were not used")
+            elevation = None
         view = cloud_mask.View(steps, sun, elevation)
         found = cloud_mask.detect(layers, view=view, parameters=chosen, detector=detector)
         counts = _write(Path(out), raster, _Job(Path(scene), numbers, factor, found, chosen))
     remarks += _remarks(found, sun, dem is not None)
-    return _report(found, counts, remarks, factor, sun)
+    report = _report(found, counts, remarks, factor, sun)
+    if elevation is not None and float(np.mean(np.isfinite(elevation))) < _SEEN_BY_HEIGHTS:
+        report["status"] = "flagged"
+    return report
 
 
 def _sun(azimuth: float | None, elevation: float | None) -> terrain_shading.Sun | None:
@@ -199,6 +209,9 @@ def _elevation(dem: Path, raster: RasterFile, factor: int, remarks: list[str]) -
             values = _coarse(heights, {"height": 1}, factor)[0]["height"]
         else:
             values = _warped(dem, raster, (rows, columns), factor)
+    values, odd = height_file.plausible(values)
+    if odd:
+        remarks.append(f"{dem.name} holds numbers that are no heights on {odd:.1%} of the scene; they were not used")
     missing = float(np.mean(~np.isfinite(values)))
     if missing == 1.0:
         raise BadInputError("dem_empty", f"{dem.name} has no height on {raster.name}")
@@ -212,9 +225,17 @@ def _same_system(first: RasterFile, second: RasterFile) -> bool:
     return bool(one.equals(other, ignore_axis_order=True))
 
 
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except rasterio.errors.RasterioError as error:
+        raise BadInputError("truncated", f"{path}: cannot be read where the scene lies: {error}") from error
+
+
 def _warped(dem: Path, raster: RasterFile, shape: tuple[int, int], factor: int) -> _Raster:
     transform = raster.transform @ raster.transform.scale(factor)
-    with rasterio.open(dem) as source:
+    with rasterio.open(dem) as source, _readable(dem):
         finer = abs(source.transform.a) * 2 < abs(transform.a) and source.crs == raster.crs
         with WarpedVRT(
             source,

@@ -12,7 +12,7 @@ from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from infra.imagery import raster_file, tiling
+from infra.imagery import height_file, raster_file, tiling
 from infra.imagery.raster_file import RasterFile
 from processors.imagery import coregistration, grid, qa, tie_points
 from processors.imagery.coregistration import Coregistration, CoregistrationParameters
@@ -146,7 +146,11 @@ def _estimated(
         return choices(), used, warnings
     with raster_file.open_raster(dem) as heights:
         warnings += heights.warnings
-        return choices(elevation=_on_grid(heights, 1, target).read), used, warnings
+        seen_heights = _on_grid(heights, 1, target).read
+        result = choices(elevation=lambda chip: height_file.plausible(seen_heights(chip))[0])
+        if result.status == "ok" and result.terrain is None:
+            warnings.append(f"{heights.name} has too few heights where the images were compared: they told nothing")
+        return result, used, warnings
 
 
 def _checked(bands: tuple[int, int], *rasters: RasterFile) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from infra.imagery import raster_file, tiling
+from infra.imagery import height_file, raster_file, tiling
 from processors.imagery import gap_filling, grid, resampling
 from processors.quality import BadInputError
 
@@ -184,10 +184,35 @@ def recognize_all(paths: Sequence[Path]) -> list[DatedScene]:
     -------
     list of DatedScene
         In the order of the paths; an empty one without a stated scale takes that of the others.
+
+    Raises
+    ------
+    BadInputError
+        `mixed_input` where some scenes state a scale or offset that the others, stating none, may lack.
     """
     scenes = [recognize(path) for path in paths]
     assumed = any(scene.factor != 1.0 for scene in scenes)
+    _refuse_mixed_scales(scenes)
     return [_scaled(scene) if assumed and scene.known and _states_no_scale(scene) else scene for scene in scenes]
+
+
+def _refuse_mixed_scales(scenes: Sequence[DatedScene]) -> None:
+    """An offset that one date states and another does not is a step in time that nobody would see."""
+    bare = [scene for scene in scenes if scene.factor != 1.0]
+    stated = [scene for scene in scenes if scene.known and scene.factor == 1.0 and _scaled_otherwise(scene.encoding)]
+    if bare and stated:
+        first = stated[0].encoding
+        raise BadInputError(
+            "mixed_input",
+            f"{stated[0].path.name} states scale {first.scales[0]:g} and offset {first.offsets[0]:g}, "
+            f"{bare[0].path.name} states none: put them into the tags of every scene",
+        )
+
+
+def _scaled_otherwise(encoding: raster_file.Encoding) -> bool:
+    """Whether integers are stored in another way than reflectance x 10000."""
+    usual = set(encoding.scales) <= {1.0, raster_file.ASSUMED_SCALE} and set(encoding.offsets) == {0.0}
+    return np.dtype(encoding.dtype).kind in "iu" and not usual
 
 
 def _states_no_scale(scene: DatedScene) -> bool:
@@ -537,4 +562,4 @@ def terrain(path: Path, target: Frame, tile: tiling.Tile) -> npt.NDArray[np.floa
     array
         Elevation (y, x) [m], NaN where there is none.
     """
-    return np.asarray(_values(path, target, tile.padded, method=None, bands=(1,))[0])
+    return height_file.plausible(np.asarray(_values(path, target, tile.padded, method=None, bands=(1,))[0]))[0]

@@ -16,7 +16,7 @@ import rasterio.errors
 import yaml
 from odc.geo.geobox import GeoBox
 
-from infra.imagery import raster_file, tiling
+from infra.imagery import height_file, raster_file, tiling
 from processors.geodesy import vertical_datum
 from processors.imagery import frame_camera, grid, orthorectification, qa, rational_polynomial, terrain
 from processors.quality import BadInputError
@@ -218,7 +218,7 @@ def _surface_of(source: SurfaceFile, _changed_at: int) -> terrain.Terrain:
     with raster_file.open_raster(source.path) as raster:
         if raster.geobox is None or not pyproj.CRS(grid.system(raster.geobox).to_wkt()).to_2d().is_projected:
             raise BadInputError("crs_missing", f"{source.path}: a surface model in a projected system is needed")
-        heights, geobox = raster.read(bands=[1])[0], raster.geobox
+        heights, geobox = height_file.plausible(raster.read(bands=[1])[0])[0], raster.geobox
     if not np.isfinite(heights).any():
         raise BadInputError("dem_missing", f"{source.path} holds no height")
     if source.ellipsoidal:
@@ -309,7 +309,7 @@ def view_of(
         `camera_model_missing`, `crs_missing`.
     """
     if rpc is not None:
-        return rational_polynomial.model_from_text(rpc.read_text(), name=rpc.name)
+        return rational_polynomial.model_from_text(_text(rpc), name=rpc.name)
     if reconstruction is None and interior is None and exterior is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -334,6 +334,20 @@ def view_of(
         exterior=exterior,
         size=_shape(image),
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError("unreadable", f"{path} is no readable text: {error}") from error
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise BadInputError("unreadable", f"{path} is no readable JSON: {error}") from error
 
 
 def frame_view(
@@ -378,7 +392,7 @@ def frame_view(
     """
     stem = Path(name).stem if Path(name).suffix else name
     if reconstruction is not None:
-        loaded = json.loads(reconstruction.read_text())
+        loaded = _loaded(reconstruction)
         views: dict[str, frame_camera.FrameView] = {}
         for part in loaded if isinstance(loaded, list) else [loaded]:
             views |= frame_camera.views_from_reconstruction(
@@ -391,14 +405,17 @@ def frame_view(
         raise BadInputError(
             "camera_model_missing", "a frame needs a reconstruction, or interior and exterior orientation"
         )
-    places = frame_camera.exteriors_from_table(exterior.read_text())
+    places = frame_camera.exteriors_from_table(_text(exterior))
     if stem not in places:
         raise BadInputError("camera_model_missing", f"{exterior} has no orientation of {stem}")
     return frame_camera.FrameView(_camera(interior, size), places[stem])
 
 
 def _camera(path: Path, size: tuple[int, int] | None) -> frame_camera.FrameCamera:
-    loaded = yaml.safe_load(path.read_text())
+    try:
+        loaded = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise BadInputError("unreadable", f"{path} is no readable YAML: {error}") from error
     try:
         (about,) = loaded.values()
         columns, rows = (int(number) for number in about["im_size"])

@@ -83,7 +83,7 @@ def run(
     Raises
     ------
     BadInputError
-        `crs_mismatch`, `grid_rotated`, `resolution_mismatch`, `no_overlap`, `no_data`, `band_count`,
+        `crs_mismatch`, `grid_rotated`, `resolution_mismatch`, `no_overlap`, `no_data`, `no_detail`, `band_count`,
         `unknown_sensor`, `unknown_method`, or what reading a raster finds.
     """
     parameters = _parameters(sensor, method)
@@ -92,6 +92,7 @@ def run(
         quality = None
         if plan is None:
             samples = _samples(coarse, fine, inputs.geometry)
+            _require_detail(samples, fine)
             plan = pansharpening.choose_from_samples(samples, geometry=inputs.geometry, parameters=parameters)
             quality = _quality(samples[0], plan)
         elif plan.geometry != inputs.geometry or plan.recipe.bands != coarse.count:
@@ -118,7 +119,9 @@ def chosen(ms: RasterFile, pan: RasterFile, *, parameters: PansharpeningParamete
         What is to be done.
     """
     geometry = _inspected(ms, pan).geometry
-    return pansharpening.choose_from_samples(_samples(ms, pan, geometry), geometry=geometry, parameters=parameters)
+    samples = _samples(ms, pan, geometry)
+    _require_detail(samples, pan)
+    return pansharpening.choose_from_samples(samples, geometry=geometry, parameters=parameters)
 
 
 def _parameters(sensor: str | None, method: str | None) -> PansharpeningParameters:
@@ -183,6 +186,13 @@ def _samples(ms: RasterFile, pan: RasterFile, geometry: Geometry) -> list[Sample
         if found:
             return found
     raise BadInputError("no_data", "no part of the scene is seen by both rasters")
+
+
+def _require_detail(samples: Sequence[Sample], pan: RasterFile) -> None:
+    """Refuse a panchromatic raster without any detail: it can sharpen nothing."""
+    known = [sample.pan[np.isfinite(sample.pan)] for sample in samples]
+    if any(values.size for values in known) and not any(float(np.ptp(values)) > 0.0 for values in known if values.size):
+        raise BadInputError("no_detail", f"{pan.name} has one value everywhere: it holds nothing to sharpen with")
 
 
 def _spread(ms: RasterFile, pan: RasterFile, geometry: Geometry, common: Box, parts: Sequence[float]) -> list[Sample]:

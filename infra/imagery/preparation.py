@@ -85,23 +85,22 @@ def run(
     Returns
     -------
     dict
-        The reports of the steps, the share of the grid with data, warnings; `flagged` where the co-registration was
-        refused (the raster then lies where it was delivered, and says so in its quality bits).
+        The reports of the steps, the share of the grid with data, warnings; `flagged` where a step has doubts, or where
+        the co-registration was refused (the raster then lies where it was delivered, and says so in its quality bits).
 
     Raises
     ------
     BadInputError
         What a step refuses its input for; `outside_area` where the grid and the scene have nothing in common.
     """
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as folder:
         mask, masked = _masked(Path(ms), Path(folder), bands, sun_azimuth, sun_elevation, dem)
         scene, inputs, report = _planned(Path(ms), Path(pan), mask, geobox, reference, sigma=sigma)
         covered = _written(scene, inputs, Path(out))
-    if covered == 0.0:
-        raise BadInputError("outside_area", f"{Path(pan).name} holds no data within the wanted grid")
     remarks = [*masked.get("warnings", ()), *report.pop("warnings")]
     return {
-        "status": "flagged" if scene.bits else "ok",
+        "status": "flagged" if scene.bits or scene.plan.warnings or masked.get("status") == "flagged" else "ok",
         **report,
         "mask": masked or None,
         "covered": covered,
@@ -193,6 +192,8 @@ def _written(scene: _Scene, inputs: _Inputs, out: Path) -> float:
             bits.write(made.bits[None], tile.core)
 
         tiling.run(partial(_tile, scene), tiling.tiles(shape), consume=consume)
+        if count == 0:
+            raise BadInputError("outside_area", f"{scene.pan.name} holds no data within the wanted grid")
     return count / (shape[0] * shape[1])
 
 

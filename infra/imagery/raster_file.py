@@ -5,6 +5,7 @@ a program which reads stored numbers and one which applies scale and offset both
 """
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import rasterio
 import rasterio.errors
 import rasterio.shutil
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
@@ -33,6 +35,7 @@ LARGEST_REFLECTANCE = 1.5
 """Stored numbers above this cannot be reflectance as they stand [1]."""
 _CACHE_OCTETS = 192 << 20
 _SAMPLE = 512
+_SMALLEST_PIXEL = 1e-9
 
 
 class Encoding(NamedTuple):
@@ -69,14 +72,16 @@ class RasterFile:
         self.path = path
         self.name = path.name
         self.shape: tuple[int, int] = dataset.shape
-        self.count: int = dataset.count
+        transparency = _has_transparency(dataset)
+        self.count: int = dataset.count - transparency
         self.transform = dataset.transform
         self.crs = dataset.crs
         self.tags: dict[str, str] = dict(dataset.tags())
-        self.descriptions = tuple(text or f"band_{number}" for number, text in enumerate(dataset.descriptions, 1))
-        self.named = any(dataset.descriptions)
+        told = dataset.descriptions[: self.count]
+        self.descriptions = tuple(text or f"band_{number}" for number, text in enumerate(told, 1))
+        self.named = any(told)
         self.warnings: list[str] = []
-        self._masked = _masked_by_dataset(dataset)
+        self._masked = transparency or _masked_by_dataset(dataset)
         self.geobox = self._located()
         self.encoding = self._encoded(reflectance=reflectance)
 
@@ -146,6 +151,8 @@ class RasterFile:
         transform = self.transform
         if transform.b or transform.d:
             raise BadInputError("grid_irregular", f"{self.path}: the raster is rotated against its axes")
+        if not np.isfinite(tuple(transform)[:6]).all() or min(abs(transform.a), abs(transform.e)) < _SMALLEST_PIXEL:
+            raise BadInputError("grid_irregular", f"{self.path}: its pixels have no size")
         if self.crs is None:
             self.warnings.append(f"{self.name} states no coordinate reference system")
             return None
@@ -153,8 +160,17 @@ class RasterFile:
             raise BadInputError(
                 "grid_flipped", f"{self.path}: rows run north or columns west; turn the raster north-up first"
             )
-        crs = grid.coordinate_system(self.crs.to_wkt())
-        return GeoBox(self.shape, transform, f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt())
+        try:
+            crs = grid.coordinate_system(self.crs.to_wkt())
+            geobox = GeoBox(self.shape, transform, f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt())
+            doubt = _doubted(self.shape, tuple(transform)[:6], str(geobox.crs))
+            if doubt and crs.is_geographic:
+                raise BadInputError("axes_swapped", doubt)
+        except BadInputError as error:
+            raise BadInputError(error.cause, f"{self.path}: {error}") from error
+        if doubt:
+            self.warnings.append(f"{self.name}: {doubt}")
+        return geobox
 
     def _encoded(self, *, reflectance: bool) -> Encoding:
         dataset = self._dataset
@@ -163,11 +179,14 @@ class RasterFile:
             raise BadInputError("mixed_types", f"{self.path}: bands of different data types: {', '.join(kinds)}")
         if np.dtype(kinds[0]).kind not in "iuf":
             raise BadInputError("mixed_types", f"{self.path}: values of type {kinds[0]} are no measurements")
+        if not (np.isfinite([*dataset.scales, *dataset.offsets]).all() and all(dataset.scales)):
+            raise BadInputError("scale_invalid", f"{self.path}: a scale of zero or none makes no values of its numbers")
         marks = {number for number in dataset.nodatavals if number is not None}
         if len({repr(number) for number in marks}) > 1:
             raise BadInputError("nodata_missing", f"{self.path}: the bands declare different no-data values")
         nodata = marks.pop() if marks else None
-        encoding = Encoding(kinds[0], tuple(dataset.scales), tuple(dataset.offsets), nodata)
+        count = self.count
+        encoding = Encoding(kinds[0], tuple(dataset.scales[:count]), tuple(dataset.offsets[:count]), nodata)
         return self._as_reflectance(encoding) if reflectance else encoding
 
     def _as_reflectance(self, encoding: Encoding) -> Encoding:
@@ -175,6 +194,10 @@ class RasterFile:
         stated = set(encoding.scales) != {1.0} or set(encoding.offsets) != {0.0}
         if stated or np.dtype(encoding.dtype).kind == "f":
             return encoding
+        if np.dtype(encoding.dtype).itemsize == 1:
+            raise BadInputError(
+                "scale_missing", f"{self.path}: numbers of 8 bits state no scale, so their reflectance is unknown"
+            )
         self.encoding = encoding
         values = self.sample()
         if not bool((values > LARGEST_REFLECTANCE).any()):
@@ -203,7 +226,8 @@ def open_raster(path: Path | str, *, reflectance: bool = False) -> Iterator[Rast
     ------
     BadInputError
         `unreadable`, `grid_irregular` (rotated), `grid_flipped`, `crs_missing` (a local or obfuscated system),
-        `mixed_types`, `nodata_missing`, `truncated`.
+        `axes_swapped` (degrees beyond the globe), `mixed_types`, `nodata_missing`, `scale_invalid`, `scale_missing`,
+        `truncated`.
     """
     location = Path(path)
     with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=_CACHE_OCTETS):
@@ -326,11 +350,19 @@ class RasterWriter:
         self._dataset: Any = None
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInputError("unwritable", f"{self.path} cannot be written: {error}") from error
         self._open.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         self._open.enter_context(rasterio.Env(GDAL_CACHEMAX=_CACHE_OCTETS))
-        self._dataset = rasterio.open(self._temporary, "w", **self._profile)
+        try:
+            self._dataset = rasterio.open(self._temporary, "w", **self._profile)
+        except (rasterio.errors.RasterioError, ValueError) as error:
+            self._open.close()
+            self._temporary.unlink(missing_ok=True)
+            raise BadInputError("unwritable", f"{self.path} cannot be written: {error}") from error
         self._dataset.scales, self._dataset.offsets = self._encoding.scales, self._encoding.offsets
         self._dataset.colorinterp = (ColorInterp.gray,) + (ColorInterp.undefined,) * (self._dataset.count - 1)
         self._dataset.update_tags(**self._tags)
@@ -396,10 +428,35 @@ class RasterWriter:
         self._finished.replace(self.path)
 
 
+@functools.lru_cache(maxsize=256)
+def _doubted(shape: tuple[int, int], transform: tuple[float, ...], crs: str) -> str:
+    """Why a grid cannot lie where its system says; nothing where it can."""
+    try:
+        grid.check_place(GeoBox(shape, Affine(*transform), crs))
+    except BadInputError as error:
+        return str(error)
+    return ""
+
+
+def _has_transparency(dataset: Any) -> bool:
+    """Whether the last band says where data are, fully or not at all, and is none of the bands of values.
+
+    Four bands of octets are declared a picture with transparency by many programs, whatever the fourth holds.
+    """
+    if dataset.count < 2 or dataset.colorinterp[-1] != ColorInterp.alpha or dataset.descriptions[-1]:
+        return False
+    rows, columns = (min(side, _SAMPLE) for side in dataset.shape)
+    try:
+        seen = np.unique(dataset.read(dataset.count, out_shape=(rows, columns)))
+    except rasterio.errors.RasterioError as error:
+        raise BadInputError("truncated", f"{dataset.name}: cannot be read to its end: {error}") from error
+    return bool(np.isin(seen, (0, 1, 255, 65535)).all())
+
+
 def _masked_by_dataset(dataset: Any) -> bool:
-    """Whether an alpha band or a mask beside the bands, not a number among them, says where data are."""
+    """Whether a mask beside the bands, not a number among them, says where data are."""
     if ColorInterp.alpha in dataset.colorinterp:
-        return True
+        return False
     return any(MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags for flags in dataset.mask_flag_enums)
 
 

@@ -610,6 +610,8 @@ def _plain_decoding(dataset: rasterio.DatasetReader, index: int, stated: Stated,
             if stated.scale is None:
                 raise BadInputError("scale_missing", f"{name}: integers without scale and offset")
             scale, offset = stated.scale, stated.offset or 0.0
+        if scale > 1.0:  # GDAL copies the divisor of MODIS files as if it were a factor
+            raise BadInputError("scale_implausible", f"{name}: no reflectance has the scale {scale:g}")
         if nodata is None:
             raise BadInputError("nodata_missing", f"{name}: integers without a no-data value")
     return scene_layers.Decoding(scale, offset, () if nodata is None else (nodata,))

@@ -31,10 +31,11 @@ _TOLERANCE = 1e-3
 _PROPORTION = 0.02
 _LOOK = 1024
 _TILE = 512
-_DATE_TAGS = ("datetime", "date", "acquisition_date", "date_acquired", "sensing_time")
+_DATE_TAGS = ("acquisitiondatetime", "datetime", "date", "acquisition_date", "date_acquired", "sensing_time")
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?!\d)")
 _DAY_OF_YEAR = re.compile(r"(?<!\d)A?((?:19|20)\d\d)[-_.]?([0-3]\d\d)(?!\d)")
 _UNLIKE = 0.3
+_ONE_DATE = 16
 
 
 class _Fine(NamedTuple):
@@ -94,7 +95,8 @@ def run(
     Returns
     -------
     dict
-        Grid, weights, trials with the scores of all candidates, shares of origins, warnings.
+        Grid, weights, trials with the scores of all candidates, shares of origins, warnings; `flagged` where the images
+        of a pair hardly belong together or the target is one of a pair.
 
     Raises
     ------
@@ -112,8 +114,9 @@ def run(
     spatiotemporal.check((len(pairs[0]), len(scene.names), *scene.shape), scene.coarse, scene.target, scene.lattice)
     plan = _planned(scene, date_weight, chosen)
     counted = _written(scene, plan, Path(out))
-    warnings = [*scene.warnings, *notes, *_doubts(plan, scene)]
-    return _report(scene, plan, date_weight, counted, warnings)
+    doubts = [*_date_doubts(*pairs), *_doubts(plan, scene)]
+    report = _report(scene, plan, date_weight, counted, [*scene.warnings, *notes, *doubts])
+    return report | {"status": "flagged" if doubts else "ok"}
 
 
 def qa_path(out: Path | str) -> Path:
@@ -334,6 +337,16 @@ def _date_weight(fine: tuple[Path, ...], coarse: tuple[Path, ...], target: Path)
     return min(max(weight, 0.0), 1.0), notes
 
 
+def _date_doubts(fine: tuple[Path, ...], coarse: tuple[Path, ...]) -> list[str]:
+    """Pairs whose images state dates too far apart to be of one date, as when the pairs are crossed."""
+    notes = []
+    for first, second in zip(fine, coarse, strict=True):
+        days = _date(first), _date(second)
+        if None not in days and abs((days[0] - days[1]).days) > _ONE_DATE:  # type: ignore[operator]
+            notes.append(f"{first.name} is of {days[0]} and {second.name} of {days[1]}: they are no pair of one date")
+    return notes
+
+
 def _date(path: Path) -> datetime.date | None:
     """Date of an image from its tags, else from its name."""
     with raster_file.open_raster(path) as raster:
@@ -456,6 +469,7 @@ def _report(
             "spectral_effects": bool(np.any(band.effects)),
             "spatial_change": float(band.field.std()),
             "coarse_noise": band.noise,
+            "unexplained_coarse_change": band.unexplained._asdict(),
             "sigma_factor": float(plan.calibration[number]),
             "likeness": _plain(plan.likeness[:, number]),
         }

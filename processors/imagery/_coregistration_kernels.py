@@ -14,7 +14,15 @@ Floats = npt.NDArray[np.float64]
 
 @njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def cubic_weights(t: float, w: Floats) -> None:
-    """Cubic convolution with a = -1/2 at distance t behind the second of four samples."""
+    """Cubic convolution with a = -1/2 at a distance behind the second of four samples.
+
+    Parameters
+    ----------
+    t : float
+        Distance [pixel].
+    w : array
+        Weights (4) [1], overwritten.
+    """
     w[0] = ((-0.5 * t + 1.0) * t - 0.5) * t
     w[1] = (1.5 * t - 2.5) * t * t + 1.0
     w[2] = ((-1.5 * t + 2.0) * t + 0.5) * t
@@ -58,7 +66,22 @@ def resample(s: Image, r0: int, c0: int, m: Floats, o: Image, R0: int, C0: int) 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
 def bilinear(s: Image, q: int, p: int, fy: float, fx: float) -> float:
-    """Mean of the four samples weighed by nearness, over those that hold data; NaN where the nearest does not."""
+    """Mean of the four samples weighed by nearness, over those that hold data; NaN where the nearest does not.
+
+    Parameters
+    ----------
+    s : array
+        Source part (y, x).
+    q, p : int
+        Row and column of the first of the samples in it.
+    fy, fx : float
+        Distance behind that sample [pixel].
+
+    Returns
+    -------
+    float
+        Mean.
+    """
     rows, columns = s.shape
     nq = q + (1 if fy >= 0.5 else 0)
     np_ = p + (1 if fx >= 0.5 else 0)

@@ -27,7 +27,7 @@ def reduce(
     p : array
         Fine plane (y, x), NaN where missing.
     center : float
-        A value near the mean, against cancellation.
+        A value near the mean, against cancellation, any unit.
     row, column : array
         First fine row and column under each coarse row and column.
     row_weight, column_weight : array
@@ -140,7 +140,7 @@ def fill(m: Plane, passes: int, rest: float) -> None:
     passes : int
         Rings grown [1].
     rest : float
-        Value of what is farther away.
+        Value of what is farther away, any unit.
     """
     rows, columns = m.shape
     ys, xs = np.nonzero(np.isnan(m))
@@ -237,11 +237,11 @@ def regression_gain(
     ml, m_mean, l_mean, l_square : array
         Local means of m l, m, l and l l (y, x).
     prior : float
-        Gain of the whole scene, g.
+        Gain of the whole scene, g [1].
     stiffness : float
-        Weight of it, s.
+        Weight of it, s [1].
     limit : float
-        Largest magnitude of the result.
+        Largest magnitude of the result [1].
 
     Returns
     -------
@@ -269,9 +269,9 @@ def modulation_gain(m: Plane, l: Plane, floor: float, limit: float) -> Plane:  #
     m, l : array
         Band and low-pass panchromatic plane (y, x).
     floor : float
-        Smallest l divided by.
+        Smallest l divided by [1].
     limit : float
-        Largest gain.
+        Largest gain [1].
 
     Returns
     -------
@@ -372,7 +372,7 @@ def deviation(variance: Plane, g: Plane, other: float, active: Plane, residual: 
     g : array
         Gain (y, x).
     other : float
-        Gain the regression over the whole scene would take, g'.
+        Gain the regression over the whole scene would take, g' [1].
     active : array
         Detail of the band itself (y, x).
     residual : array

@@ -1,6 +1,6 @@
-"""Kernel of the spatio-temporal fusion: soft spectral classes.
+"""Kernels of the spatio-temporal fusion: soft spectral classes, and sums of features the same in any block.
 
-Legend: n pixels, f features, m classes; x features (n, f), c class centers (m, f), h width of a class.
+Legend: n pixels, f features, m classes, k combinations; x features, c class centers (m, f), h width of a class.
 """
 
 import math
@@ -50,4 +50,34 @@ def memberships(x: Image, c: Image, h: float) -> Image:
             total += distance[j]
         for j in range(m):
             out[i, j] = distance[j] / total
+    return out
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc, unused-ignore]
+def combinations(x: Image, w: Image) -> Image:
+    """Weighted sums of features, added in their order so that a pixel does not depend on its neighbors.
+
+    Parameters
+    ----------
+    x : array
+        Features (f, n) [1].
+    w : array
+        Weights (k, f) [1].
+
+    Returns
+    -------
+    array
+        Sums (k, n).
+    """
+    f, n = x.shape
+    k = w.shape[0]
+    out = np.zeros((k, n), np.float32)
+    for start in range(0, n, 1024):
+        stop = min(start + 1024, n)
+        for j in range(k):
+            for m in range(f):
+                weight = w[j, m]
+                if weight != 0.0:
+                    for i in range(start, stop):
+                        out[j, i] += weight * x[m, i]
     return out

@@ -362,6 +362,7 @@ def _sky(bands: Mapping[str, _Layer], spectrum: _Spectrum, view: View, parameter
     )
     shifts = cloud_shadow.candidates(view.sun, view.steps, excess.shape, parameters=shadows)
     match = cloud_shadow.match(found, seen, shifts, terrain=terrain, parameters=shadows)
+    found = cloud_object.likened(found, match.evidence)
     found = cloud_object.strengthened(found, _company(found, match, parameters))
     return _Sky(found, match, seen, terrain)
 

@@ -19,6 +19,11 @@ Labels: TypeAlias = npt.NDArray[np.int32]
 _INNER = 49
 """Pixels from which the inside of an object, not its edge, makes its roughness."""
 
+_LIKE_RANGE, _LIKE_HEIGHT, _LIKE_BLUR = 12, 0.1, 1.5
+"""Range of the evidence, step of the logarithm of the height, and how many steps apart objects are alike."""
+_LIKE_DOUBT, _LIKE_SURE = 3.0, 1.0
+"""Objects alike that say half of what many would, and evidence that needs no other."""
+
 EIGHT = np.ones((3, 3), dtype=bool)
 """Neighbors that belong together."""
 
@@ -78,6 +83,8 @@ class Objects(NamedTuple):
     """Pixels of every object; entry 0 is the rest of the scene [1]."""
     evidence: FloatArray
     """For cloud, from size, edges and texture; entry 0 is the rest of the scene [1]."""
+    height: FloatArray
+    """White light above clear ground, root mean square [1]."""
 
 
 def roughness(excess: _Layer) -> _Layer:
@@ -147,7 +154,7 @@ def seek(
         + np.clip(odd, -4.0, 1.0)
     )
     evidence[(pixels < parameters.pixels) | (np.arange(count + 1) == 0)] = -np.inf
-    return Objects(labels, pixels, evidence)
+    return Objects(labels, pixels, evidence, height)
 
 
 def _labels(excess: _Layer, bright: BoolArray, smooth: BoolArray, parameters: ObjectParameters) -> tuple[Labels, int]:
@@ -180,6 +187,37 @@ def strengthened(objects: Objects, vouched: _Layer) -> Objects:
     """
     total = np.bincount(objects.labels.ravel(), vouched.ravel().astype(np.float64), minlength=objects.pixels.size)
     return objects._replace(evidence=objects.evidence + total / np.maximum(objects.pixels, 1.0))
+
+
+def likened(objects: Objects, told: FloatArray) -> Objects:
+    """Add to objects of which the shadow tells little what it tells of those like them.
+
+    The shadow of a cloud may lie beyond the scene or below another cloud; the clouds of one scene resemble each other.
+
+    Parameters
+    ----------
+    objects : Objects
+        Objects with the evidence of their shape.
+    told : array
+        Evidence of the shadow of every object, 0 where there is no telling [1].
+
+    Returns
+    -------
+    Objects
+        The same with more evidence.
+    """
+    shape = np.clip(objects.evidence, -_LIKE_RANGE, _LIKE_RANGE) + _LIKE_RANGE
+    tall = np.clip(np.log(np.maximum(objects.height, 1e-3)) - np.log(1e-2), 0.0, 5.0) / _LIKE_HEIGHT
+    place = tuple(np.rint(layer).astype(np.int64) for layer in (shape, tall))
+    known = told != 0.0
+    sides = (2 * _LIKE_RANGE + 1, int(5.0 / _LIKE_HEIGHT) + 1)
+    total, number = np.zeros(sides), np.zeros(sides)
+    np.add.at(total, tuple(side[known] for side in place), told[known])
+    np.add.at(number, tuple(side[known] for side in place), 1.0)
+    density = 2.0 * np.pi * _LIKE_BLUR**2
+    total, number = (density * ndimage.gaussian_filter(layer, _LIKE_BLUR, mode="constant") for layer in (total, number))
+    alike = (total / (number + _LIKE_DOUBT))[place]
+    return objects._replace(evidence=objects.evidence + np.maximum(1.0 - np.abs(told) / _LIKE_SURE, 0.0) * alike)
 
 
 def top(excess: _Layer, labels: Labels, count: int, *, reach: int) -> _Layer:

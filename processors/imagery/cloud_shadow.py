@@ -47,6 +47,12 @@ class ShadowParameters:
     correlation : float
         Correlation of projected cloud and darkness from which even faint shadows are believed; half of it for
         shadows of twice the least darkness [1].
+    turns : int
+        Turned suns that tell how well objects and dark ground agree by chance [1].
+    contrast : int
+        Width of the surroundings against which ground must be dark for that [pixel].
+    singled_out, sure : float
+        Agreement that is believed, relative to that by chance [1] and on top of it [natural logarithm of odds].
     fall : float
         Logarithm by which shadow is darker than light where no cloud of the scene explains it [1].
     separation : float
@@ -73,6 +79,10 @@ class ShadowParameters:
     least_share: float = 0.01
     least_fall: float = 0.1
     correlation: float = 0.2
+    turns: int = 5
+    contrast: int = 41
+    singled_out: float = 1.25
+    sure: float = 3.0
     fall: float = 0.5
     separation: float = 2.0
     rounds: int = 3
@@ -308,19 +318,83 @@ def match(
     # the correlation of projection and darkness, up to a factor: not the mean, which few pixels reach by chance
     scene = total / np.sqrt(np.maximum(weight, 0.02 * weight.max() + 1.0))
     best = int(scene.argmax())
-    score = float(total[best] / max(weight[best], 1.0))
-    one_way = bool(np.ptp(shifts[:, 1:], axis=0).max() < 1e-12)
-    deep, _ = _cloud_kernels.match(rows, columns, start, seen.depth, seen.open_ground, z, shifts[[best]])
-    fall = float(np.mean(seen.depth[seen.open_ground])) - float(clouds @ deep[:, 0]) / max(weight[best], 1.0)
-    if fall < parameters.least_fall or not _believed(
-        score, float(weight[best]), q[seen.open_ground], one_way, parameters
-    ):
-        return none
-    enough = number >= np.maximum(0.25 * np.diff(start)[:, None], 2.0)
-    mean = np.where(enough, dark / np.maximum(number, 1), 0.0)
+    mean, enough = _means(dark, number, np.diff(start))
     pixels = np.minimum(objects.pixels[1:, None], 400.0)
+    one_way = bool(np.ptp(shifts[:, 1:], axis=0).max() < 1e-12)
+    flat, below = q[seen.open_ground], _Below(q, seen, z, shifts)
+    score, fall = below.look(objects, clouds, best)
+    if fall < parameters.least_fall or not _believed(score, float(weight[best]), flat, one_way, parameters):
+        chance = 1.0 / (1.0 + np.exp(-np.clip(objects.evidence[1:], -3.0, 1.5)))
+        best, cast = _singled_out(objects, below, chance, parameters) if one_way else (-1, chance)
+        if best < 0:
+            return none
+        score, fall = below.look(objects, clouds * cast, best)
+        if fall < 0.5 * parameters.least_fall or score < parameters.least:
+            return none
     chosen, evidence = _own(mean, enough, pixels, shifts, best, parameters)
     return Match(shifts, np.concatenate([[-1], chosen]), np.concatenate([[0.0], evidence]), best, score)
+
+
+class _Below(NamedTuple):
+    """What lies below the objects for every candidate."""
+
+    darkness: _Layer
+    seen: Ground
+    terrain: _Layer
+    shifts: FloatArray
+
+    def look(self, objects: Objects, weights: FloatArray, candidate: int) -> tuple[float, float]:
+        """Mean darkness below the objects, and by how much it is darker there than elsewhere [logarithm]."""
+        rows, columns, start, _ = _points(objects)
+        place, ground = self.shifts[[candidate]], (self.seen.open_ground, self.terrain)
+        dark, number = _cloud_kernels.match(rows, columns, start, self.darkness, *ground, place)
+        deep, _ = _cloud_kernels.match(rows, columns, start, self.seen.depth, *ground, place)
+        weight = max(float(weights @ number[:, 0]), 1.0)
+        usual = float(np.mean(self.seen.depth[self.seen.open_ground]))
+        return float(weights @ dark[:, 0]) / weight, usual - float(weights @ deep[:, 0]) / weight
+
+
+def _means(dark: FloatArray, number: IntArray, pixels: IntArray) -> tuple[FloatArray, BoolArray]:
+    """Mean darkness below every object for every candidate, and whether enough of it is seen."""
+    enough = number >= np.maximum(0.25 * pixels[:, None], 2.0)
+    return np.where(enough, dark / np.maximum(number, 1), 0.0), enough
+
+
+def _strength(mean: FloatArray, pixels: FloatArray, parameters: ShadowParameters) -> FloatArray:
+    """Evidence of the darkness below an object."""
+    return 3.0 * (mean - parameters.least) * np.minimum(np.sqrt(pixels) / 4.0, 2.0)
+
+
+def _singled_out(
+    objects: Objects, below: _Below, chance: FloatArray, parameters: ShadowParameters
+) -> tuple[int, FloatArray]:
+    """Candidate at which some of the objects cast shadows, and which of them; -1 if other directions do as well.
+
+    Roofs among the objects say nothing, clouds agree on a height; ground that is dark by chance is so in any
+    direction, so turned suns tell how much agreement chance brings.
+    """
+    rows, columns, start, _ = _points(objects, most=200)
+    pixels = np.minimum(objects.pixels[1:, None], 400.0)
+    # a dark field is as dark beside the shadow
+    usual = _local(below.darkness, below.seen.open_ground, parameters.contrast)
+    darkness = np.where(below.seen.open_ground, below.darkness - usual, 0.0).astype(np.float32)
+    agreements = []
+    for turn in np.radians(np.arange(parameters.turns + 1) * (360.0 / (parameters.turns + 1))):
+        turned = below.shifts.copy()
+        turned[:, 1] = np.cos(turn) * below.shifts[:, 1] - np.sin(turn) * below.shifts[:, 2]
+        turned[:, 2] = np.sin(turn) * below.shifts[:, 1] + np.cos(turn) * below.shifts[:, 2]
+        dark, number = _cloud_kernels.match(
+            rows, columns, start, darkness, below.seen.open_ground, below.terrain, turned
+        )
+        mean, enough = _means(dark, number, np.diff(start))
+        odds = np.where(enough, np.exp(_strength(mean, pixels, parameters)), 1.0)
+        agreements.append(np.log1p(chance[:, None] * (odds - 1.0)))
+    total = [agreement.sum(axis=0) for agreement in agreements]
+    best = int(total[0].argmax())
+    by_chance = max(float(other.max()) for other in total[1:])
+    if total[0][best] < parameters.singled_out * by_chance + parameters.sure:
+        return -1, chance
+    return best, (agreements[0][:, best] > 0.0).astype(np.float64)
 
 
 def _believed(score: float, weight: float, darkness: _Layer, known_sun: bool, parameters: ShadowParameters) -> bool:
@@ -365,7 +439,7 @@ def _own(
     chosen = np.where(np.isfinite(ranked.max(axis=1)), chosen, best)
     verifiable = enough[np.arange(chosen.size), chosen]
     dark = mean[np.arange(chosen.size), chosen]
-    strength = 3.0 * (dark - parameters.least) * np.minimum(np.sqrt(pixels[:, 0]) / 4.0, 2.0)
+    strength = _strength(dark, pixels[:, 0], parameters)
     return chosen.astype(np.int64), np.where(verifiable, np.clip(strength, -4.0, 4.0), 0.0)
 
 

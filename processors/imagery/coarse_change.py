@@ -1,6 +1,7 @@
 """Statistics of a coarse change: which part follows from features, which part of the rest is signal and not noise."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ _EVIDENCE_PER_GROUP = 3.0
 _FEWEST_ROBUST = 30
 _ITERATIONS = 60
 _LEAST_EFFECTS = 4.0
+_NEGLIGIBLE = 1e-3
+_NOISE_WORTH = 4.0
 _ROBUST_EVERY = 10
 _SMALLEST = 1e-8
 _TRIM = 0.99
@@ -46,39 +49,51 @@ def relation(
     """Effects of features on a change, each group of features with a variance found by evidence.
 
     The variances of the groups maximize the marginal likelihood (MacKay 1992, fixed-point form); group 0 is not shrunk.
-    Optional groups are left out unless the evidence asks for them. Outliers count less, as under a Student
-    distribution, where there are enough observations to tell.
+    All choices of the optional groups are averaged by their evidence, against which every group is at a disadvantage
+    (Hoeting et al. 1999). Outliers count less, as under a Student distribution, where there are enough observations.
 
     Parameters
     ----------
     features : FloatArray
         Features (observation, feature) [1].
     change : FloatArray
-        Observed change (observation).
+        Observed change (observation), any unit.
     group : IntArray
         Group of every feature from 0, 0 for the constant.
     optional : tuple of int
         Groups that must prove themselves.
     noise : float
-        One-sigma noise of the change known beforehand, worth four observations.
+        One-sigma noise of the change known beforehand, worth four observations, any unit.
     tail : float
         Degrees of freedom of the Student distribution [1].
 
     Returns
     -------
     Relation
-        Posterior mean and covariance of the effects, zero for groups left out.
+        Posterior mean and covariance of the effects over all choices.
     """
     always = set(np.unique(group).tolist()) - set(optional)
-    best = -np.inf
+    trials, evidence = [], []
     for number in range(1 << len(optional)):
         chosen = {name for place, name in enumerate(optional) if number >> place & 1}
         kept = np.isin(group, sorted(always | chosen))
-        trial, evidence = _fitted(features[:, kept], change, group[kept], noise, tail)
-        evidence -= _EVIDENCE_PER_GROUP * len(chosen)
-        if number == 0 or evidence > best:
-            best, result = evidence, _embedded(trial, kept)
-    return result
+        trial, own = _fitted(features[:, kept], change, group[kept], noise, tail)
+        trials.append(_embedded(trial, kept))
+        evidence.append(own - _EVIDENCE_PER_GROUP * len(chosen))
+    return _averaged(trials, np.array(evidence))
+
+
+def _averaged(trials: Sequence[Relation], evidence: FloatArray) -> Relation:
+    """Mean of relations by their probability; its covariance holds their differences too."""
+    share = np.exp(evidence - evidence.max())
+    share = np.where(share < _NEGLIGIBLE * share.sum(), 0.0, share)
+    share /= share.sum()
+    effects = np.stack([trial.coefficients for trial in trials])
+    mean = share @ effects
+    apart = effects - mean
+    covariance = np.tensordot(share, np.stack([trial.covariance for trial in trials]), axes=1)
+    deviation = math.sqrt(float(share @ np.square([trial.deviation for trial in trials])))
+    return Relation(mean, covariance + (apart * share[:, None]).T @ apart, deviation)
 
 
 def _embedded(part: Relation, kept: BoolArray) -> Relation:
@@ -109,7 +124,7 @@ def _fitted(
             size = float(np.square(effects[own]).sum()) / max(float(known[own].sum()), _SMALLEST)
             variance[own] = max(size, _SMALLEST * spread)
         degrees = max(y.size - float(known.sum()), 0.0)
-        left = (float((weight * residual**2).sum()) + 4.0 * (noise / scale) ** 2) / (degrees + 4.0)
+        left = (float((weight * residual**2).sum()) + _NOISE_WORTH * (noise / scale) ** 2) / (degrees + _NOISE_WORTH)
         left = max(left, _SMALLEST * spread)
         if y.size > _FEWEST_ROBUST and step % _ROBUST_EVERY == _ROBUST_EVERY - 1:
             weight = (tail + 1.0) / (tail + residual**2 / left)
@@ -117,8 +132,17 @@ def _fitted(
             gram, cross = weighted.T @ features, weighted.T @ y
     _, sign_log = np.linalg.slogdet(covariance)
     evidence = 0.5 * sign_log - 0.5 * float(np.log(variance).sum() + np.square(effects) @ (1.0 / variance))
-    evidence -= 0.5 * (y.size * np.log(left) + float((weight * residual**2).sum()) / left - float(np.log(weight).sum()))
+    robust = y.size > _FEWEST_ROBUST
+    evidence -= float(_misfit(residual**2 / left, tail if robust else np.inf).sum()) + 0.5 * y.size * np.log(left)
+    evidence -= 0.5 * _NOISE_WORTH * (np.log(left) + (noise / scale) ** 2 / left)
     return Relation(effects * scale, covariance * scale**2, float(np.sqrt(left) * scale)), float(evidence)
+
+
+def _misfit(squares: FloatArray, tail: float) -> FloatArray:
+    """Negative logarithm of the Student or, without a tail, the normal density, less a constant."""
+    if np.isinf(tail):
+        return 0.5 * squares
+    return np.asarray(0.5 * (tail + 1.0) * np.log1p(squares / tail))
 
 
 def shrunken(
@@ -132,11 +156,11 @@ def shrunken(
     Parameters
     ----------
     residual : FloatArray
-        Observed layer (row, column).
+        Observed layer (row, column), any unit.
     valid : BoolArray
         Pixels that were observed (row, column).
     noise : float
-        One-sigma noise.
+        One-sigma noise, any unit.
     widths : tuple of float
         Standard deviations of the Gaussian smoothers [pixel].
     threshold : float
@@ -180,7 +204,7 @@ def white_noise(layer: FloatArray, valid: BoolArray) -> float:
     Parameters
     ----------
     layer : FloatArray
-        Values (row, column).
+        Values (row, column), any unit.
     valid : BoolArray
         Pixels that count (row, column).
 

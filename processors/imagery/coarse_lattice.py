@@ -150,7 +150,7 @@ def interpolated(field: FloatArray, block: Block, lattice: Lattice) -> FloatArra
     Parameters
     ----------
     field : FloatArray
-        Layers (layer, coarse row, coarse column).
+        Layers (layer, coarse row, coarse column), any unit.
     block : Block
         Place of the block.
     lattice : Lattice
@@ -198,7 +198,7 @@ def prepared(field: FloatArray) -> FloatArray:
     Parameters
     ----------
     field : FloatArray
-        Means (layer, coarse row, coarse column).
+        Means (layer, coarse row, coarse column), any unit.
 
     Returns
     -------
@@ -217,7 +217,7 @@ def smoothed(field: FloatArray, valid: BoolArray, *, width: float) -> FloatArray
     Parameters
     ----------
     field : FloatArray
-        Layers (..., coarse row, coarse column).
+        Layers (..., coarse row, coarse column), any unit.
     valid : BoolArray
         Pixels that count (coarse row, coarse column).
     width : float

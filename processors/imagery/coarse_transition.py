@@ -4,6 +4,7 @@ Everything is done on coarse pixels, few enough to be held at once: which mean o
 the coarse images say beyond it, how much of that the spectra explain, and how much of the rest is signal.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,8 @@ _FEWEST_CELLS = 36
 _SHARPEST = 1e4
 _UNLIKE = 0.3
 _DESIGN_EFFECT = 4.0
+_LEVEL_CAUTION = 2.0
+_LEAST_BETWEEN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class TransitionParameters:
     weight_spread : float
         Spread of the weight of the second pair around the one of its date [1].
     band_spread : float
-        Spread of the weight of the second pair between the bands [1].
+        Spread of the weight of the second pair between the bands at most [1].
     blurs : tuple of float
         Widths of the coarse point spread function tried [coarse pixel].
     smoothing : tuple of float
@@ -67,19 +70,38 @@ class Averages(NamedTuple):
     """Coarse pixels with enough usable fine pixels (coarse row, coarse column)."""
 
 
+class Unexplained(NamedTuple):
+    """Root mean square of the coarse change that is left, in the order of the parts of a prediction."""
+
+    start: float
+    """By the weighted mean of the images alone."""
+    mean_change: float
+    """With the mean change."""
+    spectral_change: float
+    """With the change by spectrum."""
+    noise: float
+    """By a perfect prediction."""
+
+
 class BandModel(NamedTuple):
     """What one band's prediction is made of."""
 
     weights: FloatArray
     """Weight of every pair's fine image [1]."""
+    weight_error: float
+    """One-sigma error of the weight of the second pair [1]."""
     gain: float
     """Fine change per coarse change [1]."""
+    gain_error: float
+    """One-sigma error of its logarithm [1]."""
     level: float
     """Mean change."""
     effects: FloatArray
     """Change per feature."""
     covariance: FloatArray
     """Covariance of the effects."""
+    scatter: float
+    """Variance the effects leave beyond the noise, over the one they explain [1]."""
     field: FloatArray
     """Change that depends on place (coarse row, coarse column)."""
     field_variance: float
@@ -88,8 +110,10 @@ class BandModel(NamedTuple):
     """One-sigma size of that change at the scale of its neighbors (coarse row, coarse column)."""
     noise: float
     """One-sigma noise of the coarse change."""
+    unexplained: Unexplained
+    """What each part of the prediction leaves of the coarse change."""
     disagreement: float
-    """One-sigma disagreement of fine and coarse images of one date, apart from shifts, mean and white noise."""
+    """One-sigma disagreement of fine and coarse images that may change between dates, apart from shifts and noise."""
 
 
 class Transition(NamedTuple):
@@ -106,7 +130,7 @@ def averages(sums: FloatArray, *, shape: tuple[int, int], lattice: Lattice, mini
     Parameters
     ----------
     sums : FloatArray
-        Sum of what `totals` gave.
+        Sum of what `totals` gave, any unit.
     shape : tuple of int
         Number of pairs and bands [1].
     lattice : Lattice
@@ -151,9 +175,9 @@ def fit(
     mean : Averages
         Fine images and features at coarse scale.
     coarse : FloatArray
-        Coarse images (pair, band, coarse row, coarse column) of the pairs, NaN where missing.
+        Coarse images (pair, band, coarse row, coarse column) of the pairs, NaN where missing, any unit.
     target : FloatArray
-        Coarse image (band, coarse row, coarse column) of the target date.
+        Coarse image (band, coarse row, coarse column) of the target date, any unit.
     pairs : sequence of int
         Pairs to start from, the ones the features were made of.
     parameters : TransitionParameters
@@ -170,24 +194,27 @@ def fit(
     mean = _blurred(mean, coarse, used, parameters)
     mean = mean._replace(fine=mean.fine[used], displaced=mean.displaced[:, used])
     bands = range(target.shape[0])
-    gains = np.array([_gain(mean.fine[:, n], coarse[used, n], mean.covered, parameters.gain_spread) for n in bands])
+    found = [_gain(mean.fine[:, n], coarse[used, n], mean.covered, parameters.gain_spread) for n in bands]
+    gains = np.array([gain for gain, _ in found])
     scaled, wanted = coarse[used] * gains[:, None, None], target * gains[:, None, None]
     scaled = _completed(mean, scaled)
-    weights = _weights(mean, scaled, wanted, date_weight, parameters)
+    weights, errors = _weights(mean, scaled, wanted, date_weight, parameters)
     center = np.array([layer[mean.covered].mean() if mean.covered.any() else 0.0 for layer in mean.features])
     centered = mean.features - center[:, None, None]
     models = [
         _fit_band(
             centered,
-            _Band(
-                mean.fine[:, n], mean.displaced[:, :, n], scaled[:, n], wanted[n], weights[:, n], gains[n], mean.covered
-            ),
+            _Band(mean.fine[:, n], mean.displaced[:, :, n], scaled[:, n], wanted[n], weights[:, n], mean.covered),
             len(used) * target.shape[0],
             parameters,
         )
         for n in bands
     ]
-    return Transition(center, tuple(models))
+    known = [
+        model._replace(gain=gain, gain_error=error, weight_error=float(doubt))
+        for model, (gain, error), doubt in zip(models, found, errors, strict=True)
+    ]
+    return Transition(center, tuple(known))
 
 
 def _completed(mean: Averages, coarse: FloatArray) -> FloatArray:
@@ -211,7 +238,6 @@ class _Band(NamedTuple):
     target: FloatArray
     """Coarse target in fine units (coarse row, coarse column)."""
     weights: FloatArray
-    gain: float
     covered: BoolArray
 
 
@@ -240,18 +266,40 @@ def _fit_band(centered: FloatArray, band: _Band, values: int, parameters: Transi
     field = rest.values - rest.values[valid].mean()
     trust = _signal_share(field[valid], noise.structured)
     spectral = np.isin(group, (1, 2))
+    explained = np.tensordot(effects[spectral], layers[spectral], axes=1)[rows]
     return BandModel(
         band.weights,
-        band.gain,
-        _shrunken_level(float(relation.coefficients[0] + rest.values[valid].mean()), noise.white / np.sqrt(rows.sum())),
+        0.0,
+        1.0,
+        0.0,
+        _shrunken_level(
+            float(relation.coefficients[0] + rest.values[valid].mean()),
+            noise.white * math.sqrt(_LEVEL_CAUTION / rows.sum()),
+        ),
         relation.coefficients[spectral],
         relation.covariance[np.ix_(spectral, spectral)],
+        _scatter(explained, left[rows], noise.white),
         trust * field,
         rest.variance + (1.0 - trust) * float(np.square(field[valid]).mean()),
         _roughness(trust * field, valid),
         noise.white,
+        Unexplained(
+            _rms(change[rows]), float(change[rows].std()), float((change[rows] - explained).std()), noise.white
+        ),
         noise.single,
     )
+
+
+def _rms(values: FloatArray) -> float:
+    return math.sqrt(float(np.square(values).mean()))
+
+
+def _scatter(explained: FloatArray, left: FloatArray, noise: float) -> float:
+    """Variance left beyond the noise and its own uncertainty over the explained one, at most one."""
+    if left.size < _FEWEST_CELLS:
+        return 1.0
+    rest = max(float(left.var()) - noise**2, 0.0) + noise**2 * math.sqrt(8.0 / left.size)
+    return min(rest / max(float(explained.var()), np.finfo(float).tiny), 1.0)
 
 
 def _signal_share(field: FloatArray, noise: float) -> float:
@@ -288,7 +336,8 @@ class _Noise(NamedTuple):
     structured: float
     """Part that neighbors share."""
     single: float
-    """Shared part in the disagreement of fine and coarse images of one date, all of it where few pixels tell."""
+    """Shared part in the disagreement of fine and coarse images of one date as far as it differs from date to date,
+    all of it where few pixels tell."""
 
 
 def _noise(band: _Band, change: FloatArray, valid: BoolArray, nuisance: FloatArray) -> _Noise:
@@ -299,15 +348,25 @@ def _noise(band: _Band, change: FloatArray, valid: BoolArray, nuisance: FloatArr
     usable = band.covered & np.isfinite(band.coarse).all(axis=0)
     errors = band.coarse - band.fine
     parts = np.array([_disagreement(error, usable, nuisance) for error in errors])
-    white, structured = parts[:, 0].mean(), 0.5 * parts[:, 1].mean()
+    white, shared = parts.mean(axis=0)
+    structured = 0.5 * shared
     if len(errors) > 1:
         between = 0.5 * np.array(_disagreement(errors[1] - errors[0], usable, nuisance))
         white, structured = min(white, between[0]), between[1]
+        shared = min(shared, structured)
     images = 1.0 + float(np.square(band.weights).sum())
     cap = coarse_change.white_noise(np.where(valid, change, 0.0), valid)
     told_apart = usable.sum() >= _FEWEST_CELLS
-    single = float(np.sqrt((parts[:, 1] if told_apart else parts.sum(axis=1)).mean()))
+    single = math.sqrt((shared if told_apart else shared + white) + _offset(errors, usable, band.weights))
     return _Noise(float(min(np.sqrt(white * images), cap)), float(np.sqrt(structured * images)), single)
+
+
+def _offset(errors: FloatArray, usable: BoolArray, weights: FloatArray) -> float:
+    """Variance of a change of the mean disagreement, known from two dates."""
+    if len(errors) < 2 or not usable.any():
+        return 0.0
+    mean = errors[:, usable].mean(axis=1)
+    return 0.5 * float(mean[1] - mean[0]) ** 2 * (1.0 + float(np.square(weights).sum()))
 
 
 def _disagreement(error: FloatArray, usable: BoolArray, nuisance: FloatArray) -> tuple[float, float]:
@@ -322,8 +381,8 @@ def _disagreement(error: FloatArray, usable: BoolArray, nuisance: FloatArray) ->
     return white, max(float(error[usable].var()) - white, 0.0)
 
 
-def _gain(fine: FloatArray, coarse: FloatArray, covered: BoolArray, spread: float) -> float:
-    """Ratio of fine to coarse change from the spatial contrast, as far as the images agree on it."""
+def _gain(fine: FloatArray, coarse: FloatArray, covered: BoolArray, spread: float) -> tuple[float, float]:
+    """Ratio of fine to coarse change from the spatial contrast, as far as the images agree; error of its logarithm."""
     logarithms, precisions = [0.0], [1.0 / spread**2]
     images = list(zip(fine, coarse, strict=True))
     if len(images) > 1:
@@ -339,7 +398,8 @@ def _gain(fine: FloatArray, coarse: FloatArray, covered: BoolArray, spread: floa
         variance = (1.0 - likeness**2) / (x.size / 8.0) + np.log(likeness) ** 2
         logarithms.append(float(np.log(y.std() / x.std())))
         precisions.append(1.0 / (variance + spread**2 / 100.0) / len(images))
-    return float(np.exp(np.clip(np.average(logarithms, weights=precisions), -0.7, 0.7)))
+    gain = float(np.exp(np.clip(np.average(logarithms, weights=precisions), -0.7, 0.7)))
+    return gain, 1.0 / math.sqrt(sum(precisions))
 
 
 def _weights(
@@ -348,23 +408,37 @@ def _weights(
     target: FloatArray,
     date_weight: float | None,
     parameters: TransitionParameters,
-) -> FloatArray:
-    """Weight of every pair's fine image in every band (pair, band).
+) -> tuple[FloatArray, FloatArray]:
+    """Weight of every pair's fine image in every band (pair, band) and the error of the second's (band).
 
     How far the coarse target has gone from the first to the second fine image, seen at coarse scale: the fine images
-    stand for the coarse ones of their dates, as their averages have less noise.
+    stand for the coarse ones of their dates, as their averages have less noise. Time is common to the bands: their
+    weights differ only as far as their disagreement shows (random effects, DerSimonian and Laird 1986).
     """
     bands = target.shape[0]
     if len(coarse) == 1:
-        return np.ones((1, bands))
+        return np.ones((1, bands)), np.zeros(bands)
     own = [_passage(mean, coarse[:, band], target[band], band, parameters) for band in range(bands)]
     raw, precision = np.array([item[0] for item in own]), np.minimum([item[1] for item in own], _SHARPEST)
     prior = 0.5 if date_weight is None else date_weight
     known = 1.0 / parameters.weight_spread**2
-    pooled = (float(precision @ raw) + known * prior) / (float(precision.sum()) + known)
-    tie = 1.0 / parameters.band_spread**2
+    apart = min(_between(raw, precision), parameters.band_spread**2)
+    tie = 1.0 / apart
+    share = precision / (1.0 + precision * apart)
+    pooled = (float(share @ raw) + known * prior) / (float(share.sum()) + known)
     second = np.clip((precision * raw + tie * pooled) / (precision + tie), 0.0, 1.0)
-    return np.stack([1.0 - second, second])
+    common = (tie / (precision + tie)) ** 2 / (float(share.sum()) + known)
+    return np.stack([1.0 - second, second]), np.sqrt(1.0 / (precision + tie) + common)
+
+
+def _between(values: FloatArray, precision: FloatArray) -> float:
+    """Variance of what some values are estimates of, beyond their errors."""
+    total = float(precision.sum())
+    room = total - float(np.square(precision).sum()) / total if total > 0.0 else 0.0
+    if room <= 1e-9 * total:
+        return _LEAST_BETWEEN
+    nominal = _DESIGN_EFFECT * float(precision @ np.square(values - float(precision @ values) / total))
+    return max((nominal - (len(values) - 1)) / (_DESIGN_EFFECT * room), _LEAST_BETWEEN)
 
 
 def _passage(

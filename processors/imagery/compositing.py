@@ -262,7 +262,9 @@ def _sigma(
     more (bands that go together count as one or two). Calibration differences average out with the looks as well.
     """
     n = np.maximum(observations.astype(np.float64), 1.0)
-    small = n / np.maximum(n - 0.8, 0.2)  # a median absolute deviation of few looks is low (Croux, Rousseeuw 1992)
+    # A median absolute deviation of few looks is low: the factor of Croux and Rousseeuw (1992) for ten looks and more,
+    # which is 9 % below theirs for three and four, where the center is a look itself and not a median.
+    small = n / np.maximum(n - 0.8, 0.2)
     robust = (_MAD_TO_SIGMA * small * spread.astype(np.float64)) ** 2
     weight = parameters.change_looks
     # Many agreeing looks leave nothing of the expectation.

@@ -10,8 +10,9 @@ first pixel: content at p of the reference is at p + D (x, y, 1) of the target.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ _SMALLEST_TOLERANCE = 0.3
 _AFFINE_GAIN = 1.15
 _LARGEST_DISTORTION = 0.03
 _VOTE_ROUNDS = 4
+_SETTLING_ROUNDS = 10
+_SETTLED = 0.01
 _TRIM = 3.0
 _MEDIAN_RADIUS = 1.1774  # of a two-dimensional normal distribution of unit standard deviation
 _MEDIAN_LOSS = 1.2533  # standard error of a median over that of a mean, normal distribution
@@ -155,7 +158,10 @@ class Coregistration(NamedTuple):
     model: str
     """`translation`, `similarity` or `affine`; `none` where refused."""
     shift_x: float
-    """Weighted median displacement of the target's content to the right; NaN where refused [pixel]."""
+    """Displacement of the target's content to the right, in the middle of the tie points; NaN where refused [pixel].
+
+    Where the model is a translation this is the weighted median of the tie points.
+    """
     shift_y: float
     """The same down [pixel]."""
     shift_sigma: float
@@ -165,9 +171,9 @@ class Coregistration(NamedTuple):
     n_tie_points: int
     """Points the model rests on [1]."""
     rmse: float
-    """Root mean square radial residual of held-out points; NaN where refused [pixel]."""
+    """Root mean square radial residual of held-out points, of those the model rests on; NaN where refused [pixel]."""
     ce90: float
-    """Radial residual that 90 % of the held-out points keep; NaN where refused [pixel]."""
+    """Radial residual that 90 % of the held-out points keep, of those the model rests on; NaN where refused [pixel]."""
     score: float
     """Height of the first displacement's peak over the spread of the correlation [1]."""
     chance: float
@@ -184,6 +190,13 @@ class _Consensus(NamedTuple):
     chance: float
     independent: float
     """Independent points per point: templates overlap [1]."""
+
+
+class _Settled(NamedTuple):
+    measured: Matches
+    kept: BoolArray
+    change: float
+    """How far the last round moved the displacement [pixel]."""
 
 
 class _Fit(NamedTuple):
@@ -363,9 +376,32 @@ def _attempt(
         points = _points(matches, consensus.agreeing)
         return _refused(reason, matching.kind, first, points, consensus.chance)
     near = replace(matching, margin=max(matching.margin // 2, 2))
-    where = _applied(consensus.displacement, matches.x, matches.y)
-    measured = tie_points.match(*sources, origins=origins, expected=where, matching=near, agreeing=True)
-    return _concluded(measured, consensus, matching, first, parameters, elevation)
+    measure = partial(tie_points.match, *sources, origins=origins, matching=near, agreeing=True)
+    settled = _settled(measure, matches, consensus.displacement, parameters)
+    return _concluded(settled, consensus, matching, first, parameters, elevation)
+
+
+def _settled(
+    measure: Callable[..., Matches], matches: Matches, displacement: FloatArray, parameters: CoregistrationParameters
+) -> _Settled:
+    """Points measured with the target looked at where the points say it lies, until they say the same again.
+
+    What is measured last are displacements near zero between the same windows, however the target was displaced: the
+    choice of points and every bias are the same, and a shift of the target changes the result by just that shift.
+    """
+    model = "affine" if np.any(displacement[:, :2]) else "translation"
+    expected, change = _applied(displacement, matches.x, matches.y), 0.0
+    for _ in range(_SETTLING_ROUNDS):
+        measured = measure(expected=expected)
+        kept = _trimmed(measured, _usable(measured, parameters), displacement, parameters)
+        if kept.sum() < parameters.minimum_points:
+            break
+        displacement, before = _fitted(model, measured, kept), expected
+        expected = _applied(displacement, matches.x, matches.y)
+        change = float(np.abs(expected - before).max())
+        if change < _SETTLED:
+            break
+    return _Settled(measured, kept, change)
 
 
 def _coarse_refusal(first: Coarse, parameters: CoregistrationParameters) -> str:
@@ -451,21 +487,24 @@ def _consensus_refusal(consensus: _Consensus, first: Coarse, parameters: Coregis
     return ""
 
 
+def _usable(measured: Matches, parameters: CoregistrationParameters) -> BoolArray:
+    return np.asarray(
+        measured.interior
+        & (measured.coverage >= _SMALLEST_AGREEMENT)
+        & (np.minimum(measured.precision_x, measured.precision_y) > 0)
+        & (measured.asymmetry <= parameters.maximum_asymmetry)
+    )
+
+
 def _concluded(
-    measured: Matches,
+    settled: _Settled,
     consensus: _Consensus,
     matching: Matching,
     first: Coarse,
     parameters: CoregistrationParameters,
     elevation: Reader | None,
 ) -> Coregistration:
-    usable = (
-        measured.interior
-        & (measured.coverage >= _SMALLEST_AGREEMENT)
-        & (np.minimum(measured.precision_x, measured.precision_y) > 0)
-        & (measured.asymmetry <= parameters.maximum_asymmetry)
-    )
-    kept = _trimmed(measured, usable, consensus.displacement, parameters)
+    measured, kept = settled.measured, settled.kept
     if kept.sum() < parameters.minimum_points:
         points = _points(measured, kept)
         return _refused("fewer tie points agree than are needed", matching.kind, first, points, consensus.chance)
@@ -473,7 +512,8 @@ def _concluded(
     points = _points(measured, kept)
     ce90, rmse = float(np.quantile(fit.residual, 0.9)), float(np.sqrt((fit.residual**2).mean()))
     spread = _MEDIAN_LOSS * rmse / math.sqrt(2.0 * max(kept.sum() * consensus.independent, 1.0))
-    sigma = math.hypot(spread, _SMALLEST_SIGMA)
+    sigma = math.hypot(spread, _SMALLEST_SIGMA, max(settled.change - _SETTLED, 0.0))
+    shift = _applied(fit.displacement, points.x[kept].mean(keepdims=True), points.y[kept].mean(keepdims=True))
     if ce90 > parameters.maximum_ce90 or sigma > parameters.maximum_sigma:
         return _refused("the tie points scatter too much", matching.kind, first, points, consensus.chance)
     return Coregistration(
@@ -481,8 +521,8 @@ def _concluded(
         reason="",
         method=matching.kind,
         model=fit.model,
-        shift_x=_weighted_median(points.dx[kept], measured.precision_x[kept]),
-        shift_y=_weighted_median(points.dy[kept], measured.precision_y[kept]),
+        shift_x=float(shift[0, 0]),
+        shift_y=float(shift[0, 1]),
         shift_sigma=sigma,
         displacement=fit.displacement,
         n_tie_points=int(kept.sum()),
@@ -493,7 +533,7 @@ def _concluded(
         tie_points=points,
         terrain=None
         if elevation is None
-        else terrain_relation(points._replace(kept=usable), elevation, matching.window),
+        else terrain_relation(points._replace(kept=_usable(measured, parameters)), elevation, matching.window),
     )
 
 
@@ -506,7 +546,7 @@ def _trimmed(
     for _ in range(_VOTE_ROUNDS):
         residual = _residual(measured, displacement)
         if not kept.any():
-            return kept
+            break
         spread = float(np.median(residual[kept])) / _MEDIAN_RADIUS
         limit = min(max(_TRIM * spread, _SMALLEST_TOLERANCE), parameters.agreement_radius)
         kept = usable & (residual <= limit)

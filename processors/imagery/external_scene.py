@@ -112,8 +112,8 @@ def scene_from_raster(
     Raises
     ------
     BadInputError
-        `crs_missing`, `axes_swapped`, `grid_irregular` (rotated), `band_missing`, `scale_missing`, `nodata_missing`,
-        `time_missing`, `all_nodata`, `truncated`.
+        `crs_missing`, `axes_swapped`, `grid_irregular` (rotated), `band_missing`, `scale_missing`, `scale_implausible`,
+        `nodata_missing`, `time_missing`, `all_nodata`, `truncated`.
     """
     geobox = _raster_grid(dataset)
     absent = {name: index for name, index in bands.items() if index not in dataset.indexes}
@@ -350,6 +350,8 @@ def _raster_layer(
 
 
 def _integer_scale(scale: float, default: float | None, *, source: str) -> float:
+    if scale > 1.0:  # GDAL copies the divisor of MODIS files as if it were a factor
+        raise BadInputError("scale_implausible", f"{source}: no reflectance has the scale {scale:g}")
     if scale != 1.0:
         return scale
     if default is None:

@@ -513,16 +513,17 @@ def _features(series: _Series, group: _Group, pixels: IntArray, count: int) -> t
     return np.concatenate(blocks).T, np.concatenate(weights)
 
 
-def _training(series: _Series, group: _Group, minimum: int) -> BoolArray:
+def _training(series: _Series, group: _Group, parameters: GapFillingParameters) -> BoolArray:
     """Pixels observed at the date that are known in the same way as the group's."""
     usable = series.complete[group.date] & series.wanted[group.date]
     for scene in group.external:
         usable &= np.isfinite(series.external[scene]).all(axis=0)
     ends = [date for date in (group.previous, group.following) if date >= 0]
     strict = usable & series.complete[ends].all(axis=0)
-    if strict.sum() >= minimum or not ends:
+    if strict.sum() >= parameters.minimum_training or not ends:
         return np.asarray(strict)
-    dates = _context(series, group, series.days.size)
+    # Seen at one of the dates that become features: elsewhere there would be none.
+    dates = _context(series, group, parameters.neighbor_dates)
     return np.asarray(usable & series.complete[dates].any(axis=0))
 
 
@@ -602,7 +603,7 @@ def _regressed(
 ) -> tuple[_Estimate | None, HoldOut | None]:
     """Mixture of the regressions and the interpolation that the hold-out prefers; None where there is no hold-out."""
     parameters = _economical(parameters, group.pixels.size)
-    training = _training(series, group, parameters.minimum_training)
+    training = _training(series, group, parameters)
     errors = _hold_out(series, group, training, parameters)
     if errors is None:
         return None, None

@@ -71,8 +71,8 @@ def refuse_hdf4(start: bytes, *, name: str) -> None:
         raise BadInputError(
             "format_unsupported",
             f"{name} is HDF4, for which there is no reader here; convert every band to GeoTIFF with a GDAL that has"
-            f" HDF4 (gdal_translate -unscale no, HDF4_EOS:EOS_GRID:...:sur_refl_b01_1) or order HDF-EOS5, NetCDF or"
-            f" GeoTIFF from the archive",
+            f" HDF4 (gdal_translate HDF4_EOS:EOS_GRID:...:sur_refl_b01_1 band.tif, without -unscale; where gdalinfo"
+            f" then shows a scale above 1, set its inverse) or order HDF-EOS5, NetCDF or GeoTIFF from the archive",
         )
 
 

@@ -18,6 +18,9 @@ Kind: TypeAlias = Literal["gradient", "structure"]
 
 _SMALLEST = np.float32(1e-30)
 _TRUNCATE = 3.0
+REACH = 6
+"""Neighbors on either side that sampling between the pixels needs [pixel]."""
+_KAISER = 5.0
 
 
 class Gradient(NamedTuple):
@@ -29,7 +32,7 @@ class Gradient(NamedTuple):
     """Whether pixel and neighbors hold data (y, x)."""
 
 
-def gradient(image: Image, *, smoothing: float) -> Gradient:
+def gradient(image: Image, *, smoothing: float, offset: tuple[float, float] = (0.0, 0.0)) -> Gradient:
     """Gradient of a smoothed image; missing pixels neither spread nor make edges.
 
     Parameters
@@ -38,6 +41,8 @@ def gradient(image: Image, *, smoothing: float) -> Gradient:
         Gray values (y, x), NaN where missing [any unit].
     smoothing : float
         Standard deviation of the Gaussian filter [pixel].
+    offset : tuple of float
+        Way from each pixel to where the image is looked at, right and down, at most half a pixel [pixel].
 
     Returns
     -------
@@ -46,13 +51,24 @@ def gradient(image: Image, *, smoothing: float) -> Gradient:
     """
     valid = np.isfinite(image)
     smooth = _smoothed(image, valid, smoothing)
+    for axis, fraction in ((1, offset[0]), (0, offset[1])):
+        smooth = _between(smooth, fraction, axis) if fraction else smooth
     value = np.zeros(image.shape, np.complex64)
     if min(image.shape) > 2:
         value.real[:, 1:-1] = 0.5 * (smooth[:, 2:] - smooth[:, :-2])
         value.imag[1:-1, :] = 0.5 * (smooth[2:, :] - smooth[:-2, :])
-    usable = ndimage.binary_erosion(valid, np.ones((3, 3), bool), iterations=1 + round(smoothing))
+    iterations = 1 + round(smoothing) + int(any(offset))
+    usable = ndimage.binary_erosion(valid, np.ones((3, 3), bool), iterations=iterations)
     value[~usable] = 0.0
     return Gradient(value, usable)
+
+
+def _between(image: Image, fraction: float, axis: int) -> Image:
+    """Image a fraction of a pixel further on, by the sinc function under a Kaiser window."""
+    distance = np.arange(-REACH, REACH + 1) - fraction
+    taper = np.i0(_KAISER * np.sqrt(np.maximum(1.0 - (distance / (REACH + 0.5)) ** 2, 0.0)))
+    taps = np.sinc(distance) * taper
+    return np.asarray(ndimage.correlate1d(image, taps / taps.sum(), axis=axis, mode="nearest"), dtype=np.float32)
 
 
 def _smoothed(image: Image, valid: npt.NDArray[np.bool_], smoothing: float) -> Image:

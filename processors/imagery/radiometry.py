@@ -13,7 +13,8 @@ from processors.imagery import line_packet
 class RadiometricCalibration:
     """Linear calibration of the five bands, versioned: blue, green, red, nir, swir1.
 
-    The default is the design value of the instrument; solar irradiances are those of bands of equal center and width.
+    The default is the design value of the instrument; solar irradiances are those that products of Sentinel-2A state of
+    bands 2, 3, 4, 8 and 11, whose center and width ours have.
 
     Parameters
     ----------

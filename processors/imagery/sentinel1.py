@@ -1,7 +1,8 @@
 """Sentinel-1: calibrated backscatter of GRD products, and what the numbers of terrain-corrected rasters mean.
 
 GRD (Sentinel-1 Product Specification, S1-RS-MDA-52-7441; thermal noise: MPC-0392): sigma nought or gamma nought =
-(DN^2 - noise) / A^2, with A and the noise interpolated linearly between the vectors of the annotation. Position comes
+(DN^2 - noise) / A^2, with A and the noise interpolated linearly between the vectors of the annotation. The processor up
+to version 2.5 (2015) wrote noise without its calibration, which is refused. Position comes
 from the geolocation grid, at the terrain heights it was made with: a GRD scene placed by it is geocoded, *not* terrain
 corrected, and layover, foreshortening and parallax of heights in between remain.
 """
@@ -34,6 +35,7 @@ _OPERA = re.compile(r"^OPERA_L2_RTC-S1_T\w+-\w+-IW\d_(\d{8}T\d{6})Z_\d{8}T\d{6}Z
 _PYROSAR = re.compile(r"^(S1[A-D])__\w{2,4}_+[AD]_(\d{8}T\d{6})_(VV|VH|HH|HV)_(.+)$")
 _HYP3_UNITS = {"p": POWER, "a": AMPLITUDE, "d": DECIBEL}
 _NEWTON_STEPS = 8
+_LEAST_NOISE = 1e-4
 _REACH = 4000.0
 
 
@@ -287,7 +289,7 @@ def calibration_from_xml(calibration: bytes, noise: bytes | None, *, coefficient
     Raises
     ------
     BadInputError
-        `calibration_missing`, `metadata_unreadable`.
+        `calibration_missing`, `metadata_unreadable`, `noise_uncalibrated` where the noise lies below -40 dB.
     """
     if coefficient not in _LUT:
         raise ValueError(f"{coefficient!r} is neither sigma0 nor gamma0")
@@ -299,8 +301,15 @@ def calibration_from_xml(calibration: bytes, noise: bytes | None, *, coefficient
         return Calibration(coefficient, gain, None, ())
     noises = scene_layers.Markup(noise, name=f"noise of {name}")
     if noises.elements("noiseRangeVector"):
-        return Calibration(coefficient, gain, _vectors(noises, "noiseRangeVector", "noiseRangeLut"), _azimuth(noises))
-    return Calibration(coefficient, gain, _vectors(noises, "noiseVector", "noiseLut"), ())
+        ranged, azimuth = _vectors(noises, "noiseRangeVector", "noiseRangeLut"), _azimuth(noises)
+    else:
+        ranged, azimuth = _vectors(noises, "noiseVector", "noiseLut"), ()
+    # no Sentinel-1 hears below -35 dB; older processors left out a factor of some 1e10
+    if max(float(v.max()) for v in ranged.values) < _LEAST_NOISE * min(float(v.min()) for v in gain.values) ** 2:
+        raise BadInputError(
+            "noise_uncalibrated", f"{name}: the noise is stated without its calibration; read it with the noise left in"
+        )
+    return Calibration(coefficient, gain, ranged, azimuth)
 
 
 def geolocation_from_xml(annotation: bytes, *, name: str) -> GeolocationGrid:

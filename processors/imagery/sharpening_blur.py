@@ -27,7 +27,10 @@ SENSOR_GAINS = {
     "worldview-2": (0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.27),
     "worldview-3": (0.325, 0.355, 0.360, 0.350, 0.365, 0.360, 0.335, 0.315),
 }
-"""Modulation transfer at the Nyquist frequency, as in the toolbox of Vivone et al. (2015, 2021) [1]."""
+"""Modulation transfer at the Nyquist frequency by band in the sensor's order, as in the toolbox of Vivone et al. (2015,
+2021) [1]."""
+
+_FOUR_OF_EIGHT = (1, 2, 4, 6)
 
 TRIED_GAINS = (0.05, 0.08, 0.12, 0.16, 0.20, 0.25, 0.30, 0.36, 0.42, 0.50, 0.58, 0.66, 0.75)
 """Modulation transfers at the Nyquist frequency that are tried [1]."""
@@ -162,14 +165,34 @@ def estimated(samples: Sequence[Sample], *, sensor: str, default_gain: float, mi
     """
     bands = samples[0].ms.shape[0]
     if sensor:
-        gains = SENSOR_GAINS[sensor]
-        known = gains if len(gains) == bands else (float(np.mean(gains)),) * bands
-        return Blur(known, "sensor")
+        return Blur(published(sensor, bands), "sensor")
     details = [[_detail(band) for band in sample.ms] for sample in samples]
     scores = np.array([_resemblance(samples, details, gain) for gain in TRIED_GAINS])
     if not scores.max() > minimum_correlation:
         return Blur((default_gain,) * bands, "default")
     return Blur((_peak(scores),) * bands, "data")
+
+
+def published(sensor: str, bands: int) -> tuple[float, ...]:
+    """Published modulation transfer of the bands of an image.
+
+    Parameters
+    ----------
+    sensor : str
+        Key of `SENSOR_GAINS`.
+    bands : int
+        Bands of the image [1].
+
+    Returns
+    -------
+    tuple of float
+        Gain of each band [1]; of four bands of a sensor of eight those of blue, green, red and the first near infrared,
+        of any other number the mean, as nobody says which they are.
+    """
+    gains = SENSOR_GAINS[sensor]
+    if (bands, len(gains)) == (4, 8):
+        return tuple(gains[k] for k in _FOUR_OF_EIGHT)
+    return gains if len(gains) == bands else (float(np.mean(gains)),) * bands
 
 
 def _peak(scores: FloatArray) -> float:

@@ -132,7 +132,7 @@ def reduced(
     blur : tuple
         Standard deviation along rows and columns [fine pixel].
     center : float
-        A value near the mean.
+        A value near the mean, any unit.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def reduced_whole(
     blur : tuple
         Standard deviation along rows and columns [fine pixel].
     center : float
-        A value near the mean.
+        A value near the mean, any unit.
 
     Returns
     -------
@@ -187,9 +187,9 @@ def coarse_planes(ms: Plane, low: Plane, variance: Plane, *, ms_center: tuple[fl
     low, variance : array
         Mean and variance of the panchromatic image under each pixel (y, x), NaN where missing.
     ms_center : tuple
-        Mean of each band, for what is far from any pixel.
+        Mean of each band, for what is far from any pixel, any unit.
     pan_center : float
-        Mean of the panchromatic image.
+        Mean of the panchromatic image, any unit.
 
     Returns
     -------

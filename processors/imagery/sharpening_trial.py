@@ -548,7 +548,7 @@ def solved(normal: FloatArray, right: FloatArray, prior: FloatArray, ridge: floa
     Parameters
     ----------
     normal, right : array
-        Normal equations of each band (band, part, part) and (band, part).
+        Normal equations of each band (band, part, part) and (band, part), any unit.
     prior : array
         Coefficients that are left where the equations say little (band, part) [1].
     ridge : float

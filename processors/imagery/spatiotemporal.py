@@ -21,6 +21,7 @@ pixel, so that blocks may be cut anywhere.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -41,12 +42,15 @@ Sample: TypeAlias = tuple[Image, Block]
 MOST_PAIRS = 2
 """Pairs a prediction starts from at most."""
 _BLOCK = 512
-_CALIBRATION = (0.85, 3.0)
+_CALIBRATION = (0.7, 3.0)
 _SAMPLES = 16
 _TRIED_PIXELS = 1 << 18
 _SAMPLE_SIZE = 256
 _NOISE_CELL = 6
 _QUIET = 20.0
+_FEWEST_VALUES = 50
+_MINOR = 0.03
+_HIDDEN = 2.0
 _PARTS = ("spectrum", "place")
 
 
@@ -67,7 +71,7 @@ class SpatiotemporalParameters:
     trust_spread : float
         Spread of the trust in a part of the change before the leave-one-out trial [1].
     spectral_error : float
-        Error of a change explained by the spectrum [1].
+        Relative error of a change explained by the spectrum, at most [1].
     edge_error : float
         Error of a change that varies from one coarse pixel to the next [1].
     """
@@ -176,9 +180,9 @@ def fuse(
     fine : Image
         Fine images (pair, band, row, column) of one or two pairs, NaN where missing.
     coarse : FloatArray
-        Coarse images (pair, band, coarse row, coarse column) of the same dates, in the unit of the fine ones.
+        Coarse images (pair, band, coarse row, coarse column) of the same dates, any unit, that of the fine ones.
     target : FloatArray
-        Coarse image (band, coarse row, coarse column) of the target date.
+        Coarse image (band, coarse row, coarse column) of the target date, any unit.
     lattice : Lattice
         Place of the coarse pixels on the fine grid.
     date_weight : float, optional
@@ -253,9 +257,9 @@ def check(shape: Sequence[int], coarse: FloatArray, target: FloatArray, lattice:
     shape : sequence of int
         Pairs, bands, rows and columns of the fine images.
     coarse : FloatArray
-        Coarse images (pair, band, coarse row, coarse column).
+        Coarse images (pair, band, coarse row, coarse column), any unit.
     target : FloatArray
-        Coarse target (band, coarse row, coarse column).
+        Coarse target (band, coarse row, coarse column), any unit.
     lattice : Lattice
         Place of the coarse pixels.
 
@@ -341,8 +345,17 @@ def _centers(standard: FloatArray, count: int) -> FloatArray:
     distinct = np.unique(standard, axis=0)
     if len(distinct) <= count:
         return distinct
-    centers, label = cluster.vq.kmeans2(standard, distinct[:: len(distinct) // count][:count], iter=20, minit="matrix")
+    with warnings.catch_warnings():  # of empty classes, which are left out below
+        warnings.simplefilter("ignore", UserWarning)
+        centers, label = cluster.vq.kmeans2(standard, _first_centers(standard, count), iter=20, minit="matrix")
     return np.asarray(centers[np.unique(label)])
+
+
+def _first_centers(standard: FloatArray, count: int) -> FloatArray:
+    """Means of equal parts along the main axis, which rounding does not change as it would change single pixels."""
+    _, axes = np.linalg.eigh(np.cov(standard, rowvar=False).reshape(standard.shape[1], -1))
+    order = np.argsort(standard @ axes[:, -1], kind="stable")
+    return np.stack([standard[part].mean(axis=0) for part in np.array_split(order, count)])
 
 
 def _class_width(landmarks: FloatArray) -> float:
@@ -424,9 +437,9 @@ def prepare(
     sets : sequence of Classes
         What `class_sets` gave.
     sums : sequence of FloatArray
-        For each of them the sum of `totals` over all blocks.
+        For each of them the sum of `totals` over all blocks, any unit.
     coarse, target : FloatArray
-        Coarse images (pair, band, coarse row, coarse column) and target (band, coarse row, coarse column).
+        Coarse images (pair, band, coarse row, coarse column) and target (band, coarse row, coarse column), any unit.
     lattice : Lattice
         Coarse pixels.
     date_weight : float, optional
@@ -490,28 +503,65 @@ def predict(fine: Image, block: Block, plan: Plan) -> Prediction:
     model, lattice = plan.model, plan.model.lattice
     seen = np.asarray(np.isfinite(fine).all(axis=1))
     whole = _completed(fine, seen, block, plan)
-    base, *parts = _components(whole, block, model)
-    level = np.array([band.level for band in model.bands])[:, None, None]
-    values = base + level + sum(parts)
+    parts = _components(whole, block, model)
+    values = parts.base + parts.change
     informed = coarse_lattice.nearest(plan.informed, block, lattice)
-    sigma = _sigma(parts, block, model, plan.fine_noise, plan.parameters, informed)
-    sigma *= plan.calibration[:, None, None]
+    variance = _variance(parts, block, model, plan.parameters, informed)
+    noise = _carried_noise(model, plan.fine_noise)
+    sigma = np.sqrt(noise[:, None, None] + plan.calibration[:, None, None] ** 2 * variance)
     known = np.asarray(np.isfinite(values).all(axis=0))
     images = [np.where(known, layer, np.nan).astype(np.float32) for layer in (values, sigma)]
     return Prediction(images[0], images[1], *_provenance(seen, known, informed, model))
 
 
-def _components(fine: Image, block: Block, model: Model) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weighted mean of the fine images, change by spectrum and change by place (band, row, column)."""
+class _Parts(NamedTuple):
+    """What a prediction is the sum of (band, row, column)."""
+
+    base: FloatArray
+    """Weighted mean of the fine images."""
+    level: FloatArray
+    """Mean change (band, 1, 1)."""
+    spectral: FloatArray
+    """Change by spectrum."""
+    spatial: FloatArray
+    """Change by place."""
+    doubt: FloatArray
+    """Variance of the weighted mean and of the change by spectrum, of their coefficients."""
+
+    @property
+    def change(self) -> FloatArray:
+        """All that is added to the weighted mean."""
+        return self.level + self.spectral + self.spatial
+
+
+def _components(fine: Image, block: Block, model: Model) -> _Parts:
+    """The parts of the prediction of a block."""
     used = list(model.classes.pairs)
     weights = np.array([band.weights for band in model.bands])
     base = np.einsum("bp,pbyx->byx", weights, fine[used].astype(np.float64))
     layers = features(fine, model.classes) - model.center[:, None, None].astype(np.float32)
-    spectral = np.stack([np.tensordot(band.effects.astype(np.float32), layers, axes=1) for band in model.bands]).astype(
-        np.float64
-    )
+    effects = np.stack([band.effects for band in model.bands])
+    spectral = _combined(effects, layers)
     nodes = coarse_lattice.prepared(np.stack([band.field for band in model.bands]))
-    return base, spectral, coarse_lattice.interpolated(nodes, block, model.lattice)
+    doubt = np.stack([np.square(_combined(_roots(band.covariance), layers)).sum(axis=0) for band in model.bands])
+    if len(used) > 1:
+        error = np.array([band.weight_error for band in model.bands])[:, None, None]
+        doubt += np.square(error * (fine[used[1]] - fine[used[0]]))
+    level = np.array([band.level for band in model.bands])[:, None, None]
+    return _Parts(base, level, spectral, coarse_lattice.interpolated(nodes, block, model.lattice), doubt)
+
+
+def _combined(effects: FloatArray, layers: Image) -> FloatArray:
+    """Sums of effects times features (combination, row, column)."""
+    flat = np.ascontiguousarray(layers.reshape(len(layers), -1))
+    return kernels.combinations(flat, effects.astype(np.float32)).reshape(-1, *layers.shape[1:]).astype(np.float64)
+
+
+def _roots(covariance: FloatArray) -> FloatArray:
+    """Main axes of a covariance, as long as its standard deviations (axis, effect)."""
+    size, axes = np.linalg.eigh(covariance)
+    kept = size > _MINOR * max(float(size.sum()), 0.0)
+    return np.asarray((axes[:, kept] * np.sqrt(size[kept])).T)
 
 
 def _completed(fine: Image, seen: BoolArray, block: Block, plan: Plan) -> Image:
@@ -528,31 +578,28 @@ def _completed(fine: Image, seen: BoolArray, block: Block, plan: Plan) -> Image:
     return np.stack([first, second])
 
 
-def _sigma(
-    parts: Sequence[FloatArray],
-    block: Block,
-    model: Model,
-    noise: FloatArray,
-    parameters: SpatiotemporalParameters,
-    informed: BoolArray,
-) -> FloatArray:
-    """One-sigma uncertainty (band, row, column) before calibration."""
+def _carried_noise(model: Model, noise: FloatArray) -> FloatArray:
+    """Variance of the noise of the fine images in their weighted mean (band)."""
     used = list(model.classes.pairs)
+    weights = np.array([band.weights for band in model.bands])
+    return np.asarray(np.square(weights * noise[used].T).sum(axis=1))
+
+
+def _variance(
+    parts: _Parts, block: Block, model: Model, parameters: SpatiotemporalParameters, informed: BoolArray
+) -> FloatArray:
+    """Variance of the prediction (band, row, column) apart from the noise of the fine images, before calibration."""
     bands = model.bands
     rough = coarse_lattice.interpolated(np.stack([band.roughness for band in bands]), block, model.lattice)
     typical = np.array([_typical(band, model.classes) for band in bands])
-    fixed = np.array(
-        [
-            float(np.square(band.weights * noise[used, number]).sum()) + band.field_variance + band.disagreement**2
-            for number, band in enumerate(bands)
-        ]
-    )
-    spectral = 0.5 * parameters.spectral_error**2 * (np.square(parts[0]) + typical[:, None, None] ** 2)
-    variance = fixed[:, None, None] + spectral + np.square(parameters.edge_error * rough)
+    fixed = np.array([band.field_variance + band.disagreement**2 for band in bands])
+    gain_error = np.array([band.gain_error for band in bands])[:, None, None]
+    share = np.array([min(_HIDDEN * band.scatter, parameters.spectral_error**2) for band in bands])[:, None, None]
+    spectral = 0.5 * share * (np.square(parts.spectral) + typical[:, None, None] ** 2)
+    variance = fixed[:, None, None] + spectral + np.square(parameters.edge_error * rough) + parts.doubt
+    variance = variance + np.square(gain_error * parts.change)
     unknown = np.array([band.level**2 + float(np.square(band.field).mean()) for band in bands])
-    return np.asarray(
-        np.sqrt(np.where(informed, variance, variance + unknown[:, None, None] + typical[:, None, None] ** 2))
-    )
+    return np.asarray(np.where(informed, variance, variance + unknown[:, None, None] + typical[:, None, None] ** 2))
 
 
 def _typical(band: coarse_transition.BandModel, classes: Classes) -> float:
@@ -592,40 +639,43 @@ def _tried(
     collected: list[list[FloatArray]] = []
     for part, block in samples:
         usable = np.asarray(np.isfinite(part).all(axis=(0, 1)))
-        _, spectral, spatial = _components(part, block, model)
+        made = _components(part, block, model)
         delta = coarse_lattice.interpolated(difference, block, model.lattice)
         everywhere = np.ones_like(usable)
-        sigma = _sigma((spectral, spatial), block, model, noise, parameters, everywhere)
+        variance = _variance(made, block, model, parameters, everywhere)
         wanted = (part[goal] - part[start]).astype(np.float64)
         kept = usable[step, step]
-        collected.append([layer[:, step, step][:, kept] for layer in (wanted, delta, spectral, spatial, sigma)])
-    wanted, delta, spectral, spatial, sigma = (np.concatenate(item, axis=1) for item in zip(*collected, strict=True))
+        collected.append(
+            [layer[:, step, step][:, kept] for layer in (wanted, delta, made.spectral, made.spatial, variance)]
+        )
+    wanted, delta, spectral, spatial, variance = (np.concatenate(item, axis=1) for item in zip(*collected, strict=True))
     level = np.array([band.level for band in model.bands])[:, None]
     trust = np.array(
         [_trust(wanted[n], spectral[n], spatial[n], model.lattice, parameters.trust_spread) for n in range(len(wanted))]
     )
-    made = level + trust[:, :1] * spectral + trust[:, 1:] * spatial
+    fused = level + trust[:, :1] * spectral + trust[:, 1:] * spatial
     candidates = {
         "persistence": np.zeros_like(wanted),
         "coarse_delta": delta,
         "mean_change": np.broadcast_to(level, wanted.shape),
         "spectral": level + spectral,
-        "fused": made,
+        "fused": fused,
     }
     rmse = {name: _rms(change - wanted) for name, change in candidates.items()}
-    return Trial(start, goal, rmse, trust, _calibration(np.abs(made - wanted), np.hypot(sigma, noise[goal][:, None])))
+    known = _carried_noise(model, noise) + noise[goal] ** 2
+    return Trial(start, goal, rmse, trust, _calibration(np.square(fused - wanted) - known[:, None], variance))
 
 
 def _rms(errors: FloatArray) -> FloatArray:
     return np.sqrt(np.square(errors).mean(axis=1)) if errors.shape[1] else np.full(len(errors), np.nan)
 
 
-def _calibration(errors: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Factor that would put 68 % of the errors within the uncertainty."""
-    if errors.shape[1] < 100:
-        return np.ones(len(errors))
-    ratio = np.quantile(errors / np.maximum(sigma, np.finfo(np.float32).tiny), 0.683, axis=1)
-    return np.clip(ratio, *_CALIBRATION)
+def _calibration(squares: FloatArray, variance: FloatArray) -> FloatArray:
+    """Factor that would put 68 % of the errors, their squares less the noise, within the uncertainty."""
+    if squares.shape[1] < 100:
+        return np.ones(len(squares))
+    ratio = np.quantile(squares / np.maximum(variance, np.finfo(np.float32).tiny), 0.683, axis=1)
+    return np.clip(np.sqrt(np.maximum(ratio, 0.0)), *_CALIBRATION)
 
 
 def _trust(
@@ -656,16 +706,39 @@ def _trusted(model: Model, trials: Sequence[Trial]) -> Model:
 
 
 def _fine_noise(part: Image) -> FloatArray:
-    """Noise of the fine images where they are quiet (pair, band): the mask of Immerkaer (1996) on small cells."""
+    """Noise of the fine images where they are quiet (pair, band).
+
+    The mask of Immerkaer (1996) on small cells, less what the other bands and dates explain of it: texture is common
+    to them, noise is not (Roger and Arnold 1996).
+    """
     rows, columns = ((size - 2) // _NOISE_CELL * _NOISE_CELL for size in part.shape[2:])
     if min(rows, columns) < _NOISE_CELL:
         return np.zeros(part.shape[:2])
     bend = part[:, :, :-2] - 2 * part[:, :, 1:-1] + part[:, :, 2:]
     bend = bend[..., :-2] - 2 * bend[..., 1:-1] + bend[..., 2:]
     cells = bend[:, :, :rows, :columns].reshape(*part.shape[:2], rows // _NOISE_CELL, _NOISE_CELL, -1, _NOISE_CELL)
-    power = np.square(cells.astype(np.float64)).mean(axis=(3, 5)).reshape(*part.shape[:2], -1) / 36.0
-    known = np.isfinite(power).all(axis=(0, 1))
-    return np.sqrt(np.percentile(power[..., known], _QUIET, axis=2)) if known.any() else np.zeros(part.shape[:2])
+    values = cells.astype(np.float64).swapaxes(3, 4).reshape(part.shape[0] * part.shape[1], -1, _NOISE_CELL**2) / 6.0
+    values = values[:, np.isfinite(values).all(axis=(0, 2))]
+    if not values.size:
+        return np.zeros(part.shape[:2])
+    power = np.square(_own(values)).mean(axis=2)
+    return np.asarray(np.sqrt(np.percentile(power, _QUIET, axis=1)).reshape(part.shape[:2]))
+
+
+def _own(values: FloatArray) -> FloatArray:
+    """What of every channel the others do not explain, fitted where all are quiet (channel, cell, value)."""
+    power = np.square(values).mean(axis=2)
+    size = power.mean(axis=1, keepdims=True)
+    if len(values) == 1 or values[0].size < _FEWEST_VALUES * len(values) or not size.all():
+        return values
+    total = (power / size).sum(axis=0)
+    quiet = values[:, total <= np.median(total)].reshape(len(values), -1)
+    covariance = quiet @ quiet.T / quiet.shape[1]
+    scale = np.sqrt(np.diag(covariance))
+    if not scale.all():
+        return values
+    inverse = np.linalg.inv(covariance / np.outer(scale, scale) + 1e-6 * np.eye(len(values))) / np.outer(scale, scale)
+    return np.asarray(np.tensordot(inverse / np.diag(inverse)[:, None], values, axes=1))
 
 
 def _likeness(mean: coarse_transition.Averages, coarse: FloatArray) -> FloatArray:

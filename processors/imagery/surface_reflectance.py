@@ -1,5 +1,6 @@
 """A scene of reflectance at the top of the atmosphere to one of the ground: atmosphere, then slopes."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -74,9 +75,10 @@ def surface_scene(
     bands = [str(name) for name in scene["band"].values]
     bits = scene["qa"].isel(time=0).values
     usable = ((bits & np.uint16(_UNUSABLE)) == 0) & np.isfinite(top).all(axis=0) & np.isfinite(elevation)
-    found = _atmosphere(top, bands, atmosphere, geometry, elevation, usable)
+    optics = atmosphere_correction.optics_of(str(scene.attrs.get("sensor", "")))
+    found = _atmosphere(top, bands, atmosphere, geometry, elevation, usable, optics)
     made = atmosphere_correction.correct(
-        top, sigma, bands=bands, atmosphere=found.atmosphere, geometry=geometry, elevation=elevation
+        top, sigma, bands=bands, atmosphere=found.atmosphere, geometry=geometry, elevation=elevation, optics=optics
     )
     reflectance, deviation = made
     if slopes is not None:
@@ -129,13 +131,14 @@ def _atmosphere(
     geometry: atmosphere_correction.Geometry,
     elevation: FloatArray,
     usable: BoolArray,
+    optics: Mapping[str, atmosphere_correction.BandOptics],
 ) -> atmosphere_correction.AerosolEstimate:
     if given is not None:
         return atmosphere_correction.AerosolEstimate(given, 0, "given")
     height = float(np.nanmean(elevation)) if np.isfinite(elevation).any() else 0.0
     start = atmosphere_correction.Atmosphere(reference_elevation=height)
     estimate = atmosphere_correction.estimate_aerosol(
-        top, bands=bands, atmosphere=start, geometry=geometry, elevation=elevation, usable=usable
+        top, bands=bands, atmosphere=start, geometry=geometry, elevation=elevation, usable=usable, optics=optics
     )
     return estimate if estimate.method != "given" else estimate._replace(method="mean state")
 

@@ -233,19 +233,21 @@ def _scale(reader: Reader, parts: list[Chip], matching: Matching) -> float:
     return oriented_gradients.magnitude_scale(gradients)
 
 
-def _gradient(reader: Reader, chip: Chip, matching: Matching) -> oriented_gradients.Gradient:
+def _gradient(
+    reader: Reader, chip: Chip, matching: Matching, offset: tuple[float, float] = (0.0, 0.0)
+) -> oriented_gradients.Gradient:
     """Gradient of a part, read with a border wide enough for the filters."""
-    border = _border(matching)
+    border = _border(matching, offset)
     image = reader(Chip(chip.row - border, chip.column - border, chip.rows + 2 * border, chip.columns + 2 * border))
     image = oriented_gradients.logarithm(image) if matching.kind == "structure" else image
-    return oriented_gradients.gradient(image, smoothing=matching.smoothing)
+    return oriented_gradients.gradient(image, smoothing=matching.smoothing, offset=offset)
 
 
-def _border(matching: Matching) -> int:
-    return 2 + round(3 * matching.smoothing)
+def _border(matching: Matching, offset: tuple[float, float]) -> int:
+    return 2 + round(3 * matching.smoothing) + (oriented_gradients.REACH if any(offset) else 0)
 
 
-def described(source: Source, chip: Chip, matching: Matching) -> Features:
+def described(source: Source, chip: Chip, matching: Matching, offset: tuple[float, float] = (0.0, 0.0)) -> Features:
     """Feature channels of a part of an image.
 
     Parameters
@@ -256,17 +258,19 @@ def described(source: Source, chip: Chip, matching: Matching) -> Features:
         The part.
     matching : Matching
         Kind and scale of the features.
+    offset : tuple of float
+        Way from each pixel to where the image is looked at, right and down, at most half a pixel [pixel].
 
     Returns
     -------
     Features
         Channels (channel, y, x), zero where missing [1].
     """
-    gradient = _gradient(source.read, chip, matching)
+    gradient = _gradient(source.read, chip, matching, offset)
     channels = oriented_gradients.features(
         gradient, kind=matching.kind, scale=source.scale, smoothing=0.5 * matching.smoothing
     )
-    border = _border(matching)
+    border = _border(matching, offset)
     return channels[:, border : border + chip.rows, border : border + chip.columns]
 
 
@@ -397,17 +401,20 @@ def _match_batch(
         chip._replace(row=chip.row + dy, column=chip.column + dx) for chip, (dx, dy) in zip(chips, whole, strict=True)
     ]
     first = np.stack([described(reference, chip, matching) for chip in chips])
-    second = np.stack([described(target, chip, matching) for chip in moved])
+    fractions = [(float(right), float(down)) for right, down in expected - whole]
+    second = np.stack(
+        [described(target, chip, matching, fraction) for chip, fraction in zip(moved, fractions, strict=True)]
+    )
     window = _hann(matching.window, margin)[None]
-    weights = _agreement(first, second, expected - whole) if agreeing else [_known(first), _known(second)]
+    weights = _agreement(first, second) if agreeing else [_known(first), _known(second)]
     forward = _displacements(first, second, window * weights[0], matching)
     backward = _displacements(second, first, window * weights[1], matching)
     corners = np.array(origins, dtype=np.float64).reshape(-1, 2) + matching.window / 2
     return Matches(
         x=corners[:, 1],
         y=corners[:, 0],
-        dx=whole[:, 0] + 0.5 * (forward.dx - backward.dx),
-        dy=whole[:, 1] + 0.5 * (forward.dy - backward.dy),
+        dx=expected[:, 0] + 0.5 * (forward.dx - backward.dx),
+        dy=expected[:, 1] + 0.5 * (forward.dy - backward.dy),
         correlation=0.5 * (forward.peak + backward.peak),
         gain=forward.peak - forward.center,
         ratio=np.minimum(forward.ratio, backward.ratio),
@@ -423,30 +430,17 @@ def _known(channels: Features) -> Real:
     return np.asarray(channels[:, 0] != 0, dtype=np.float32)
 
 
-def _agreement(first: Features, second: Features, residual: FloatArray) -> list[Real]:
+def _agreement(first: Features, second: Features) -> list[Real]:
     """Weight of every pixel by the correlation of its neighborhood at the expected displacement.
 
     The correlation length of the neighborhood is wider than any error of the expected displacement, so the choice of
     pixels does not draw the result to it.
     """
-    local = []
-    for template, search, sign in ((first, second, 1.0), (second, first, -1.0)):
-        displaced = _displaced(search, sign * residual)
-        product = _neighborhood((template.conj() * displaced).real.sum(axis=1))
-        energy = _neighborhood((np.abs(template) ** 2).sum(axis=1)) * _neighborhood(
-            (np.abs(displaced) ** 2).sum(axis=1)
-        )
-        correlation = product / np.sqrt(np.maximum(energy, np.float32(1e-12)))
-        ramp = np.clip((correlation - _DISAGREEING) / (_AGREEING - _DISAGREEING), 0, 1)
-        local.append(np.asarray(ramp * _known(template), dtype=np.float32))
-    return local
-
-
-def _displaced(channels: Features, shift: FloatArray) -> Features:
-    """Channels (point, channel, y, x) as seen at a displaced position (point, 2), by their spectra."""
-    frequency = 2j * np.pi * np.fft.fftfreq(channels.shape[-1])
-    ramp = np.exp(shift[:, 1, None, None] * frequency[:, None] + shift[:, 0, None, None] * frequency[None, :])
-    return np.asarray(fft.ifft2(fft.fft2(channels) * ramp[:, None].astype(np.complex64)), dtype=np.complex64)
+    product = _neighborhood((first.conj() * second).real.sum(axis=1))
+    powers = [_neighborhood((np.abs(channels) ** 2).sum(axis=1)) for channels in (first, second)]
+    correlation = product / np.sqrt(np.maximum(powers[0] * powers[1], np.float32(1e-12)))
+    ramp = np.clip((correlation - _DISAGREEING) / (_AGREEING - _DISAGREEING), 0, 1)
+    return [np.asarray(ramp * _known(channels), dtype=np.float32) for channels in (first, second)]
 
 
 def _neighborhood(planes: Real) -> Real:

@@ -3,9 +3,10 @@
 Parallel ridges and valleys, a river in the valley, a lake, forest, rectangular fields, a town of bright roofs and dark
 streets. Nothing here uses the processing it is meant to test.
 
-Endmembers are rounded from spectra of the ECOSTRESS library (Meerdink et al. 2019, Remote Sens. Environ. 230, 111196)
-and USGS splib07 (Kokaly et al. 2017, USGS Data Series 1035), averaged over bands like those of Sentinel-2; turbid river
-water has the red shoulder of some 100 g m-3 of suspended matter (Dogliotti et al. 2015).
+Endmembers are our round numbers, of the kind that the ECOSTRESS library (Meerdink et al. 2019, Remote Sens. Environ.
+230, 111196) and USGS splib07 (Kokaly et al. 2017, USGS Data Series 1035) hold, not averages of named spectra: they
+decide how far apart the classes lie, not how a method works. Turbid river water is that of a flood, 140 FNU by its red
+and 260 FNU by its near infrared (Dogliotti et al. 2015). The share of the sky is our estimate for clear air, too.
 """
 
 import math

@@ -41,8 +41,8 @@ _GAIN = 0.3
 _MARGIN = 16
 _REACH_STEP = 32
 
-# Gamma nought by class of bare ground, and what full green cover adds: vv, vh [dB]. Round numbers of C band after
-# Ulaby and Dobson (1989), Handbook of Radar Scattering Statistics for Terrain.
+# Gamma nought by class of bare ground, and what full green cover adds: vv, vh [dB]. Our round numbers for C band, of
+# the kind in Ulaby and Dobson (1989), Handbook of Radar Scattering Statistics for Terrain: contrasts, not measurements.
 _BARE = np.array(
     [
         [-9.0, -15.0],

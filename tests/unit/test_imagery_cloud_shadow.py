@@ -227,5 +227,5 @@ def test_empty_sky_has_no_shadow():
     found = cloud_mask.detect(bands, view=cloud_mask.View(STEPS, SUN))
     assert found.match.candidate == -1
     assert not found.shadow.any()
-    objects = cloud_object.Objects(np.zeros((4, 4), np.int32), np.array([16.0]), np.array([-np.inf]))
+    objects = cloud_object.Objects(np.zeros((4, 4), np.int32), np.array([16.0]), np.array([-np.inf]), np.ones(1))
     assert cloud_object.top(np.ones((4, 4), np.float32), objects.labels, 1, reach=1).max() == 0.0

@@ -266,6 +266,35 @@ def test_windows_are_read_one_at_a_time(clear):
     assert result.tie_points.x.size <= 64
 
 
+def test_shift_of_the_target_changes_the_result_by_just_that_shift_though_the_scene_moved_in_parts():
+    """A third of the scene lies elsewhere by a pixel, the rest wobbles: the points chosen must not depend on it."""
+    pair, margin = view(7, (0.2, 0.4), size=136), 8
+    rows, columns = np.mgrid[:136, :136]
+    wobble = 0.3 * np.sin(rows / 9.0) * np.cos(columns / 7.0) + np.where(columns > 92, 1.0, 0.0)
+    torn = ndimage.map_coordinates(pair.target, [rows, columns - wobble], order=5, mode="nearest")
+    inner = np.s_[margin:-margin, margin:-margin]
+    results = []
+    for shift in ((0.0, 0.0), (0.5, -0.5)):
+        moved = ndimage.shift(torn, shift[::-1], order=5, mode="nearest")
+        result = found(View(pair.reference[inner], moved[inner]), method="gradient")
+        assert result.status == "ok"
+        results.append(np.array([result.shift_x, result.shift_y]) - shift)
+    np.testing.assert_allclose(results[1], results[0], atol=0.03)
+
+
+def test_points_that_disagree_are_left_out_of_the_model():
+    rng = np.random.default_rng(9)
+    count, stray = 60, 12
+    found_x, found_y = 0.05 * rng.normal(size=(2, count))
+    found_x[:stray] += 0.8
+    x, y = rng.uniform(0, 160, (2, count))
+    one = np.ones(count)
+    measured = tie_points.Matches(x, y, found_x, found_y, one, one, one, one, one, one, one, one > 0)
+    kept = coregistration._trimmed(measured, one > 0, coregistration.NO_DISPLACEMENT, PARAMETERS)
+    assert not kept[:stray].any()
+    assert kept[stray:].all()
+
+
 # terrain
 
 
@@ -424,6 +453,18 @@ def test_refusal_sets_the_quality_bit_everywhere(measured):
 
 
 # features
+
+
+def test_gradient_between_the_pixels_is_that_of_the_moved_image():
+    rows, columns = np.mgrid[:60, :60].astype(np.float32)
+
+    def wave(right, down):
+        return np.sin(1.1 * (columns + right) + 0.7 * (rows + down)).astype(np.float32)
+
+    moved = oriented_gradients.gradient(wave(0.3, -0.4), smoothing=0.6)
+    between = oriented_gradients.gradient(wave(0.0, 0.0), smoothing=0.6, offset=(0.3, -0.4))
+    inner = (slice(10, 50), slice(10, 50))
+    np.testing.assert_allclose(between.value[inner], moved.value[inner], atol=0.003)
 
 
 def test_gradient_is_not_known_beside_missing_pixels():

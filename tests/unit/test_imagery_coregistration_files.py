@@ -226,7 +226,7 @@ def test_tiny_target_is_refused(files, pair, tmp_path):
 
 
 def test_relation_to_elevation_is_reported_with_a_dem_on_another_grid(tmp_path):
-    tilted = imagery_pairs.simulate_pair(seed=8, shape=(240, 240), relief=400.0, look_angle=6.0)
+    tilted = imagery_pairs.simulate_pair(seed=8, shape=(180, 180), relief=400.0, look_angle=6.0)
     names = tilted.bands
     reference = written(tmp_path / "r.tif", tilted.reference, names=names)
     target = written(tmp_path / "t.tif", tilted.target, names=names)

@@ -307,3 +307,14 @@ def test_lost_band_is_predicted_from_the_bands_that_survived():
     assert np.sqrt(np.mean(error**2)) < 0.1 * truth[0, 2].std()
     assert np.array_equal(stack["reflectance"].values[0, 3, 30:33], truth[0, 3, 30:33].astype(np.float32))
     assert (stack["qa"].values[0, 30:33] & qa.QaBit.FILLED > 0).all()
+
+
+def test_pixels_seen_at_far_dates_only_do_not_train_the_regression():
+    """Half of every date hidden at random: some pixels are seen at none of the dates that serve as features."""
+    rng = np.random.default_rng(3)
+    values = rng.uniform(0.02, 0.5, (5, 3, 24, 24))
+    hidden = rng.random((5, 24, 24)) < 0.6
+    result = gap_filling.fill(stack_of(values), mask_of(hidden)).stack
+    filled = hidden & ~hidden.all(axis=0)
+    assert (result["source"].values[filled] > qa.Source.OBSERVED).all()
+    assert np.isfinite(np.moveaxis(result["reflectance_sigma"].values, 1, -1)[filled]).all()
