@@ -7,6 +7,7 @@ co-registration enters the source's affine transform: values are interpolated on
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -131,8 +132,7 @@ def affine_locator(transform: Affine, *, crs: str, target_crs: str) -> Locator:
         From target map coordinates to source pixels.
     """
     inverse = ~transform
-    own, wanted = grid.horizontal(crs), grid.horizontal(target_crs)
-    transformer = None if own == wanted else pyproj.Transformer.from_crs(wanted, own, always_xy=True)
+    transformer = _transformer(target_crs, crs)
 
     def locate(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         own_x, own_y = (x, y) if transformer is None else transformer.transform(x, y)
@@ -142,6 +142,13 @@ def affine_locator(transform: Affine, *, crs: str, target_crs: str) -> Locator:
         return row - 0.5, column - 0.5
 
     return locate
+
+
+@lru_cache(maxsize=32)
+def _transformer(source: str, target: str) -> pyproj.Transformer | None:
+    """Transformer between two systems, None where they are one; making it costs more than a tile's use of it."""
+    first, second = grid.horizontal(source), grid.horizontal(target)
+    return None if first == second else pyproj.Transformer.from_crs(first, second, always_xy=True)
 
 
 def centers(geobox: GeoBox, rows: FloatArray, columns: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -229,3 +229,40 @@ def test_empty_sky_has_no_shadow():
     assert not found.shadow.any()
     objects = cloud_object.Objects(np.zeros((4, 4), np.int32), np.array([16.0]), np.array([-np.inf]), np.ones(1))
     assert cloud_object.top(np.ones((4, 4), np.float32), objects.labels, 1, reach=1).max() == 0.0
+
+
+def sprinkled(rng: np.random.Generator, *, shaded: bool) -> dict[str, np.ndarray]:
+    """Ground with dark fields, and four small clouds, with their shadows 18 pixels to the north or without."""
+    bands = {name: np.tile(layer, (2, 2)) for name, layer in ground(rng).items()}
+    for row, column in rng.integers(10, 290, (40, 2)):
+        for layer in bands.values():
+            layer[row : row + 25, column : column + 25] *= np.float32(0.8)
+    for row, column in ((60, 50), (90, 230), (180, 120), (260, 200)):
+        if shaded:
+            for layer in bands.values():
+                layer[row - 18 : row - 8, column : column + 10] *= np.float32(0.45)
+        block(bands, row, column, 10, 0.5)
+    return {name: ndimage.gaussian_filter(layer, 0.7) for name, layer in bands.items()}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_few_clouds_among_dark_fields_find_their_shadows_and_nothing_else_does(seed):
+    """The agreement of four small shadows exceeds what turned suns find; without shadows it does not."""
+    view = cloud_mask.View(STEPS, terrain_shading.Sun(180.0, 45.0))
+    seen = cloud_mask.detect(sprinkled(np.random.default_rng(seed), shaded=True), view=view)
+    assert seen.match.shifts[seen.match.candidate, 0] == pytest.approx(360.0, abs=40.0)
+    assert (seen.classes[165:169, 122:128] == cloud_mask.SHADOW).mean() > 0.9
+    without = cloud_mask.detect(sprinkled(np.random.default_rng(seed), shaded=False), view=view)
+    assert without.match.candidate == -1
+    assert not (without.classes == cloud_mask.SHADOW).any()
+
+
+def test_object_without_view_of_its_shadow_is_judged_like_those_that_resemble_it():
+    count = 9
+    height = np.array([0.0, *[0.5] * 4, *[0.25] * 4])
+    objects = cloud_object.Objects(np.zeros((2, 2), np.int32), np.full(count, 9.0), np.full(count, -1.0), height)
+    told = np.array([0.0, 4.0, 4.0, 4.0, 0.0, -4.0, -4.0, -4.0, 0.0])
+    added = cloud_object.likened(objects, told).evidence - objects.evidence
+    assert added[4] > 0.8
+    assert added[8] < -0.8
+    assert not added[told != 0.0].any()
