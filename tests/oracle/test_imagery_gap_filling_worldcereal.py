@@ -114,6 +114,7 @@ def test_all_kinds_of_masks_together_lie_a_fifth_below_interpolation(trials):
 
 def test_uncertainty_of_all_kinds_of_masks_covers_the_truth(trials):
     scores = pooled(list(trials.values())).scores
+    # 36 masks of a seed come to 0.71 to 0.73; these twelve to 0.76, a little above the 0.75 that is wanted.
     assert 0.60 < (scores < 1).mean() < 0.77
     assert 0.90 < (scores < 2).mean() < 0.98
 
@@ -127,8 +128,8 @@ def test_whole_months_fall_back_to_interpolation_and_know_how_uncertain_it_is(st
             parts.append(hidden_and_filled(stack, hidden))
     everything = pooled(parts)
     assert rmse(everything.filled) <= 1.05 * rmse(everything.interpolated)
-    assert 0.60 < (everything.scores < 1).mean() < 0.80
-    assert 0.88 < (everything.scores < 2).mean() < 0.98
+    assert 0.60 < (everything.scores < 1).mean() < 0.75
+    assert 0.90 < (everything.scores < 2).mean() < 0.98
 
 
 def test_geomedian_of_the_season_stands_one_month_of_clouds(stack):
