@@ -5,24 +5,20 @@ import datetime
 import json
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import rich.progress
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from infra.cli import progress, refusal
+from infra.cli import raster_command, refusal
 
 if TYPE_CHECKING:
     import numpy as np
 
     from infra.imagery import scene_reading
-    from products import fusion_plot
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,8 +27,6 @@ app = typer.Typer(
     "the fine input does; bands named `..._sigma` hold one standard uncertainty. `--report R.json` writes the figures "
     "and, beside them, R.html with pictures.",
 )
-
-_MADE = ("ok", "flagged")
 
 
 class Comparison(StrEnum):
@@ -78,24 +72,19 @@ class Kind(StrEnum):
     RADAR = "radar"
 
 
-OUT = typer.Option(..., "--out", dir_okay=False, help="GeoTIFF to write.")
-REPORT = typer.Option(None, "--report", dir_okay=False, help="JSON to write; a page with pictures is put beside it.")
-AS_JSON = typer.Option(False, "--json", help="Print the report as one JSON object.")
-
-
 @app.command()
 @refusal.guarded()
 def pansharpen(
     ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
     pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
-    out: Path = OUT,
-    report: Path | None = REPORT,
+    out: Path = raster_command.OUT,
+    report: Path | None = raster_command.REPORT,
     sensor: str | None = typer.Option(
         None, "--sensor", help="Sensor whose published transfer functions shall be used, as worldview-3."
     ),
     plain: bool = typer.Option(False, "--plain", help="Uncompressed GeoTIFF instead of a cloud-optimized one."),
     sigma: bool = typer.Option(True, "--sigma/--no-sigma", help="Write one sigma band per band."),
-    as_json: bool = AS_JSON,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Sharpen multispectral bands with a panchromatic one.
 
@@ -105,9 +94,9 @@ def pansharpen(
     from infra.imagery import pansharpening
     from infra.imagery import report as reporting
 
-    with _progress("sharpening"):
+    with raster_command.working("sharpening"):
         made = pansharpening.run(ms, pan, out, sensor=sensor, plain=plain, sigma=sigma)
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -130,15 +119,15 @@ def coregister(
         ..., "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
     ),
     target: Path = typer.Option(..., "--target", exists=True, dir_okay=False, help="Raster to be corrected."),
-    out: Path = OUT,
-    report: Path | None = REPORT,
+    out: Path = raster_command.OUT,
+    report: Path | None = raster_command.REPORT,
     dem: Path | None = typer.Option(
         None, "--dem", exists=True, dir_okay=False, help="Heights, for residuals that depend on them."
     ),
     method: Comparison = typer.Option(
         Comparison.AUTO, "--method", help="gradient for images of like contrast, structure for optical against radar."
     ),
-    as_json: bool = AS_JSON,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Find how far the target's content lies from the reference's, and take it back.
 
@@ -149,9 +138,9 @@ def coregister(
     from infra.imagery import coregistration
     from infra.imagery import report as reporting
 
-    with _progress("matching"):
+    with raster_command.working("matching"):
         made = coregistration.run(reference, target, out, dem=dem, method=method.value)
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -183,9 +172,9 @@ def fuse_time(
     coarse_target: Path = typer.Option(
         ..., "--coarse-target", exists=True, dir_okay=False, help="Coarse raster of the wanted date."
     ),
-    out: Path = OUT,
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    out: Path = raster_command.OUT,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Predict the fine raster of a date that only a coarse sensor saw.
 
@@ -197,11 +186,11 @@ def fuse_time(
 
     if len(fine) != len(coarse):
         raise typer.BadParameter(f"{len(fine)} fine and {len(coarse)} coarse rasters make no pairs")
-    with _progress("fusing"):
+    with raster_command.working("fusing"):
         made = spatiotemporal.run(fine, coarse, coarse_target, out)
     roles = {f"fine_{number}": path for number, path in enumerate(fine)}
     roles |= {f"coarse_{number}": path for number, path in enumerate(coarse)}
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -222,7 +211,7 @@ def fuse_time(
 def cloud_mask(
     scene: Path = typer.Option(..., "--scene", exists=True, dir_okay=False, help="Raster of reflectance."),
     bands: str = typer.Option(..., "--bands", help="Bands by name, blue=1,green=2,red=3,nir=4[,swir1=5,swir2=6]."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun from north, degrees."),
     sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun, degrees."),
     dem: Path | None = typer.Option(
@@ -232,8 +221,8 @@ def cloud_mask(
         dir_okay=False,
         help="Heights, to tell the shade of hills from the shadow of clouds.",
     ),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Tell cloud, thin cloud, shadow, snow and water from clear land, with the probability of cloud.
 
@@ -243,9 +232,9 @@ def cloud_mask(
     from infra.imagery import report as reporting
 
     wanted = _bands(bands)
-    with _progress("masking"):
+    with raster_command.working("masking"):
         made = masking.run(scene, out, bands=wanted, sun_azimuth=sun_azimuth, sun_elevation=sun_elevation, dem=dem)
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -266,7 +255,7 @@ def cloud_mask(
 def fill_gaps(
     series: Path = typer.Option(..., "--series", exists=True, file_okay=False, help="Folder of a series; see above."),
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the filled dates and report.json."),
-    as_json: bool = AS_JSON,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Fill what clouds hide in a series, from radar, other dates and terrain.
 
@@ -278,9 +267,9 @@ def fill_gaps(
     from infra.imagery import gap_filling
     from infra.imagery import report as reporting
 
-    with _progress("filling"):
+    with raster_command.working("filling"):
         made = gap_filling.run(series, out)
-    _finish(
+    raster_command.finish(
         made,
         out / "report.json",
         as_json=as_json,
@@ -297,11 +286,11 @@ def fill_gaps(
 def composite(
     scenes: list[Path] = typer.Option(..., "--scenes", exists=True, dir_okay=False, help="Scene; more may follow."),
     more: list[Path] = typer.Argument(None, exists=True, dir_okay=False, metavar="[FILE...]", help="Further scenes."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     method: Merging = typer.Option(Merging.AUTO, "--method", help="auto takes what the number of clear looks allows."),
     date: str | None = typer.Option(None, "--date", help="Date the best pixel shall be near to, YYYY-MM-DD."),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Make one clear scene of many: geomedian of five looks and more, else medoid or best pixel.
 
@@ -313,10 +302,10 @@ def composite(
     if date is not None:
         _day(date, "--date")
     everything = [*scenes, *(more or [])]
-    with _progress("compositing"):
+    with raster_command.working("compositing"):
         made = compositing.run(everything, out, method=method.value, target_date=date)
     looks = out.with_name(f"{out.stem}_qa.tif")
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -336,7 +325,7 @@ def composite(
 @refusal.guarded()
 def reproject(
     source: Path = typer.Option(..., "--source", exists=True, dir_okay=False, help="Raster."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
     resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted, meters or degrees."),
     like: Path | None = typer.Option(
@@ -350,8 +339,8 @@ def reproject(
     method: Resampling | None = typer.Option(
         None, "--method", help="Default: average toward clearly larger pixels, else bilinear; nearest keeps classes."
     ),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Bring a raster onto a grid whose pixel edges are multiples of the pixel size, in one resampling."""
     from infra.imagery import report as reporting
@@ -362,9 +351,9 @@ def reproject(
         raise typer.BadParameter(f"--shift {shift[0]} {shift[1]}: two numbers are wanted")
     with _usage():
         geobox = target_grid.wanted(source, crs=crs, resolution=resolution, like=like)
-    with _progress("reprojecting"):
+    with raster_command.working("reprojecting"):
         made = reprojection.run(source, out, geobox=geobox, shift=shift, method=method and method.value)
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -381,7 +370,7 @@ def reproject(
 def prepare(
     ms: Path = typer.Option(..., "--ms", exists=True, dir_okay=False, help="Multispectral raster."),
     pan: Path = typer.Option(..., "--pan", exists=True, dir_okay=False, help="Panchromatic raster of one band."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     reference: Path | None = typer.Option(
         None, "--reference", exists=True, dir_okay=False, help="Raster whose place is trusted."
     ),
@@ -394,8 +383,8 @@ def prepare(
     sun_azimuth: float | None = typer.Option(None, "--sun-azimuth", help="Azimuth of the sun from north, degrees."),
     sun_elevation: float | None = typer.Option(None, "--sun-elevation", help="Elevation of the sun, degrees."),
     dem: Path | None = typer.Option(None, "--dem", exists=True, dir_okay=False, help="Heights of the ground."),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Mask, co-register, sharpen and reproject a scene in one go, every value interpolated once.
 
@@ -410,12 +399,12 @@ def prepare(
     _check_grid(crs, resolution, like)
     with _usage():
         geobox = target_grid.wanted(pan, crs=crs, resolution=resolution, like=like)
-    with _progress("preparing"):
+    with raster_command.working("preparing"):
         made = preparation.run(
             ms, pan, out, geobox=geobox, reference=reference, bands=wanted,
             sun_azimuth=sun_azimuth, sun_elevation=sun_elevation, dem=dem,
         )  # fmt: skip
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -435,15 +424,15 @@ def prepare(
 @refusal.guarded()
 def convert(
     scene: Path = typer.Argument(..., exists=True, metavar="SCENE", help="Folder, archive or file of a mission."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     bands: str | None = typer.Option(None, "--bands", help="Layers, red,nir; or blue=1,red=3 of a plain GeoTIFF."),
     crs: str | None = typer.Option(None, "--crs", help="System wanted, as EPSG:4545; with --resolution."),
     resolution: float | None = typer.Option(None, "--resolution", help="Pixel size wanted, meters or degrees."),
     like: Path | None = typer.Option(
         None, "--like", exists=True, dir_okay=False, help="Raster whose grid is wanted, instead of --crs."
     ),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Read a scene of Sentinel-1 or -2, Landsat, MODIS, VIIRS, GF or a GeoTIFF; physical values on one grid.
 
@@ -458,9 +447,9 @@ def convert(
     if like is None and (crs is not None or resolution is not None):
         with scene_reading.open_scene(scene, stated=stated) as opened, _usage():
             geobox = target_grid.around(opened.geobox, crs=crs, resolution=resolution)
-    with _progress("reading"):
+    with raster_command.working("reading"):
         made = scene_conversion.run(scene, out, geobox=geobox, bands=names, stated=stated)
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -477,7 +466,7 @@ def convert(
 def orthorectify(
     image: Path = typer.Option(..., "--image", exists=True, dir_okay=False, help="Frame or image with RPC."),
     dem: Path = typer.Option(..., "--dem", exists=True, dir_okay=False, help="Surface model in a projected system."),
-    out: Path = OUT,
+    out: Path = raster_command.OUT,
     reconstruction: Path | None = typer.Option(
         None, "--reconstruction", exists=True, dir_okay=False, help="OpenSfM or OpenDroneMap reconstruction.json."
     ),
@@ -496,8 +485,8 @@ def orthorectify(
     dem_datum: str | None = typer.Option(None, "--dem-datum", help="ellipsoid, egm96 ... where the DEM says nothing."),
     camera_datum: str | None = typer.Option(None, "--camera-datum", help="Datum of the frame camera's height."),
     resolution: float | None = typer.Option(None, "--resolution", help="Pixel size, meters; default the image's."),
-    report: Path | None = REPORT,
-    as_json: bool = AS_JSON,
+    report: Path | None = raster_command.REPORT,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Put an airborne or UAV frame, or a satellite image with RPC, on the map with a surface model.
 
@@ -509,11 +498,11 @@ def orthorectify(
     view = orthorectification.view_of(
         image, dem=dem, reconstruction=reconstruction, interior=interior, exterior=exterior, rpc=rpc, axes=axes.value
     )
-    with _progress("orthorectifying"):
+    with raster_command.working("orthorectifying"):
         made = orthorectification.run(
             image, out, view=view, dem=dem, dem_datum=dem_datum, camera_datum=camera_datum, resolution=resolution
         )
-    _finish(
+    raster_command.finish(
         made,
         report,
         as_json=as_json,
@@ -538,7 +527,7 @@ def search(
     until: str = typer.Option(..., "--until", help="Last day, YYYY-MM-DD."),
     cloud: float | None = typer.Option(None, "--cloud", help="Largest cloud cover in percent."),
     limit: int = typer.Option(100, "--limit", min=1, help="Scenes at most."),
-    as_json: bool = AS_JSON,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Search a STAC API for scenes, oldest first; needs the extra `stac` and network."""
     import numpy as np
@@ -612,7 +601,7 @@ def _layers(text: str | None) -> "tuple[list[str] | None, scene_reading.Stated |
         return None, None
     if "=" not in text:
         return [word.strip() for word in text.split(",") if word.strip()], None
-    return None, scene_reading.Stated(bands=_numbered(text))
+    return None, scene_reading.Stated(bands=raster_command.numbered(text))
 
 
 @app.command()
@@ -627,110 +616,21 @@ def simulate(
     out: Path = typer.Option(..., "--out", file_okay=False, help="Folder for the rasters and truth.json."),
     seed: int = typer.Option(1, "--seed", min=0, help="Seed of all randomness."),
     size: int = typer.Option(400, "--size", min=64, max=4000, help="Rows and columns of the finest raster."),
-    as_json: bool = AS_JSON,
+    as_json: bool = raster_command.AS_JSON,
 ) -> None:
     """Make scenes with their exact truth: input for every command here, and the answer to compare with."""
     from infra.imagery import simulation
 
     made = simulation.run(kind.value, out, seed, size=size)
-    _tell(made, as_json=as_json)
+    raster_command.tell(made, as_json=as_json)
     if not as_json:
         Console().print(f"written to {out}; the truth is in {out / 'truth.json'}", soft_wrap=True)
 
 
 def _bands(text: str) -> dict[str, int]:
     """Bands of a scene by name, those a cloud mask needs among them."""
-    bands = _numbered(text)
+    bands = raster_command.numbered(text)
     absent = {"blue", "green", "red", "nir"} - set(bands)
     if absent:
         raise typer.BadParameter(f"--bands: {', '.join(sorted(absent))} missing")
     return bands
-
-
-def _numbered(text: str) -> dict[str, int]:
-    """Band names to numbers."""
-    bands: dict[str, int] = {}
-    for word in text.split(","):
-        name, sign, number = word.strip().partition("=")
-        named = name.strip().lower()
-        if not (sign and named and number.isdecimal() and int(number) >= 1):
-            raise typer.BadParameter(f"--bands: {word!r} is not of the form blue=1")
-        if named in bands or int(number) in bands.values():
-            raise typer.BadParameter(f"--bands: {word.strip()!r} gives a name or a band for the second time")
-        bands[named] = int(number)
-    return bands
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[None]:
-    """Show how many tiles are done; linear algebra keeps to one thread, for tiles are what runs side by side."""
-    import threadpoolctl
-
-    from infra.imagery import tiling
-
-    with threadpoolctl.threadpool_limits(limits=1), _listener(what) as listener, tiling.watched(listener):
-        yield
-
-
-@contextlib.contextmanager
-def _listener(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Told how many tiles are done: a bar on a terminal, a line now and then elsewhere."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn())
-        with rich.progress.Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-        return
-    said = time.monotonic()
-
-    def say(done: int, total: int) -> None:
-        nonlocal said
-        if done < total and time.monotonic() - said > progress.LINE_INTERVAL:
-            said = time.monotonic()
-            console.print(f"{what}: {done} of {total} tiles", highlight=False)
-
-    yield say
-
-
-def _finish(
-    made: dict[str, Any],
-    report: Path | None,
-    *,
-    as_json: bool,
-    title: str,
-    lead: str,
-    inputs: Mapping[str, Path | None],
-    out: Path,
-    panels: "Callable[[], Sequence[fusion_plot.Panel]]",
-) -> None:
-    """Write the report where one is wanted, say what was found, and end with the status that stands for it."""
-    from infra.imagery import report as reporting
-
-    made = {"status": "ok", **made, "output": str(out)}
-    page = None
-    if report is not None:
-        made |= {"inputs": reporting.inputs(inputs)}
-        page = reporting.write(made, report, title=title, lead=lead, panels=panels(), like=out)
-    _tell(made, as_json=as_json)
-    if page is not None and not as_json:
-        Console().print(f"report: {report}, with pictures: {page}", highlight=False, soft_wrap=True)
-    if made["status"] not in _MADE:
-        raise typer.Exit(1)
-
-
-def _tell(made: dict[str, Any], *, as_json: bool) -> None:
-    from infra.imagery import report as reporting
-
-    document = reporting.plain(made)
-    for text in document.get("warnings", ()):
-        sys.stderr.write(f"warning: {text}\n")
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        return
-    console = Console()
-    for key, value in document.items():
-        if key == "warnings" or isinstance(value, dict | list) or value is None:
-            continue
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        console.print(f"{key.replace('_', ' ')}: {shown}", highlight=False, markup=False, soft_wrap=True)

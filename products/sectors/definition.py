@@ -3,14 +3,17 @@
 A product is declared once, in the module of its sector; package, catalogue and documentation read it from here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+
+from products import feature_table
 
 CLASS_NODATA = 255
 
@@ -24,7 +27,7 @@ class NotApplicableError(Exception):
     Parameters
     ----------
     cause : str
-        Short code in snake case: ``band_missing``, ``too_few_dates``, ``no_usable_pixel``.
+        Short code in snake case: ``band_missing``, ``layer_missing``, ``too_few_dates``, ``no_usable_pixel``.
     message : str
         One sentence naming what is missing.
     """
@@ -98,12 +101,18 @@ class SectorLayers(NamedTuple):
     outside : xr.DataArray or None
         Pixels the product does not speak of, such as forest in a crop product, boolean (y, x): they have no value and
         still are not missing.
+    features : tuple of FeatureTable
+        Objects found, such as fires, ships or cross sections of a river.
+    facts : Mapping
+        What holds for the whole product, in JSON types: thresholds found, the least width that can be measured.
     """
 
     data: xr.Dataset
     uncertainty: xr.Dataset
     dates: npt.NDArray[np.intp]
     outside: xr.DataArray | None = None
+    features: tuple[feature_table.FeatureTable, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +141,9 @@ class ProductDefinition:
         Classes of a class product.
     required_bands : tuple of str
         Spectral bands without which there is no product.
+    required_layers : tuple of str
+        Variables of the fused dataset without which there is no product, such as ``backscatter``, ``hand`` or
+        ``reference_water``.
     minimum_dates : int
         Least number of dates with usable pixels [1].
     latency_target : timedelta
@@ -159,6 +171,7 @@ class ProductDefinition:
     algorithm: Callable[..., SectorLayers]
     parameters: Any
     classes: tuple[ProductClass, ...] = ()
+    required_layers: tuple[str, ...] = ()
 
 
 def describe(definition: ProductDefinition) -> dict[str, Any]:
@@ -188,6 +201,7 @@ def describe(definition: ProductDefinition) -> dict[str, Any]:
             {"value": item.value, "name_en": item.name_en, "name_zh": item.name_zh} for item in definition.classes
         ],
         "required_bands": list(definition.required_bands),
+        "required_layers": list(definition.required_layers),
         "minimum_dates": definition.minimum_dates,
         "latency_target": f"{seconds // 3600} h" if seconds % 3600 == 0 else f"{seconds // 60} min",
         "latency_target_seconds": seconds,
@@ -208,12 +222,16 @@ def require(fused: xr.Dataset, *, definition: ProductDefinition) -> None:
     Raises
     ------
     NotApplicableError
-        Where a band is missing (cause ``band_missing``) or there are too few dates (cause ``too_few_dates``).
+        Where a band or a layer is missing (causes ``band_missing``, ``layer_missing``) or there are too few dates
+        (cause ``too_few_dates``).
     """
     present = {str(band) for band in fused["band"].values}
     missing = [band for band in definition.required_bands if band not in present]
     if missing:
         raise NotApplicableError("band_missing", f"{definition.code} needs the band {', '.join(missing)}")
+    layers = [name for name in definition.required_layers if name not in fused]
+    if layers:
+        raise NotApplicableError("layer_missing", f"{definition.code} needs {', '.join(layers)}")
     if fused.sizes["time"] < definition.minimum_dates:
         raise NotApplicableError(
             "too_few_dates",
