@@ -4,12 +4,14 @@ A file is accepted only when it can be read as what it claims to be; its validit
 name or from the time it arrived.
 """
 
+import contextlib
 import csv
 import datetime as dt
 import io
-import json
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,15 +113,75 @@ def read_raster(body: bytes, name: str) -> Validity:
 
 
 def read_districts(body: bytes, name: str) -> Validity:
-    """Check district polygons: a GeoJSON feature collection whose features carry `adcode`; holds until replaced."""
-    try:
-        collection = json.loads(_text(body, name))
-        codes = [feature["properties"]["adcode"] for feature in collection["features"]]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise quality.BadInputError("schema", f"{name} is no GeoJSON of districts with adcode: {error}") from error
-    if not codes:
-        raise quality.BadInputError("schema", f"{name} holds no district")
+    """Check district polygons: outlines with a code each, none twice; they hold until replaced."""
+    from infra import operator_layers
+
+    with _as_file(body, name) as path:
+        operator_layers.districts(path)
     return Validity(None, None)
+
+
+def read_assets(body: bytes, name: str) -> Validity:
+    """Check assets or segments: objects with a place, no identity twice; they hold until replaced."""
+    from infra import operator_layers
+
+    with _as_file(body, name) as path:
+        operator_layers.assets(path)
+    return Validity(None, None)
+
+
+def read_terrain(body: bytes, name: str) -> Validity:
+    """Check static terrain layers: a raster with a band named elevation, slope or hand; it holds until replaced."""
+    from infra.imagery import raster_file
+    from infra.surface import terrain_layers
+
+    checked = read_raster(body, name)
+    with _as_file(body, name) as path, raster_file.open_raster(path) as raster:
+        if not set(raster.descriptions) & set(terrain_layers.NAMES):
+            raise quality.BadInputError("schema", f"{name} has no band named {', '.join(terrain_layers.NAMES)}")
+    return checked
+
+
+def read_reference_water(body: bytes, name: str) -> Validity:
+    """Check usual water: a raster that says of which month it is; it holds until replaced."""
+    from infra import operator_layers
+    from infra.imagery import raster_file
+
+    checked = read_raster(body, name)
+    with _as_file(body, name) as path, raster_file.open_raster(path) as raster:
+        operator_layers.reference_band(raster, month=1)
+    return checked
+
+
+def read_gauge_readings(body: bytes, name: str) -> Validity:
+    """Validity of gauge readings: from the first to the last of them."""
+    from processors.imagery import gauge_readings
+
+    found = gauge_readings.parse(_text(body, name), name=name)
+    return Validity(_iso(found.time.min()), _iso(found.time.max()))
+
+
+def read_fire_list(body: bytes, name: str) -> Validity:
+    """Validity of a list of fires of FIRMS: from its first to its last fire."""
+    from processors.imagery import fire_list
+
+    try:
+        reading = fire_list.parse(_text(body, name).removeprefix("\ufeff"))
+    except quality.BadInputError as error:
+        raise quality.BadInputError(error.cause, f"{name}: {error}") from error
+    if not reading.fires.time.size:
+        raise quality.BadInputError("no_data", f"{name} holds no fire with a place and a time")
+    return Validity(_iso(reading.fires.time.min()), _iso(reading.fires.time.max()))
+
+
+@contextlib.contextmanager
+def _as_file(body: bytes, name: str) -> Iterator[Path]:
+    if not body:
+        raise quality.BadInputError("empty", f"{name} is empty")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(body)
+        yield path
 
 
 KINDS: dict[str, Kind] = {
@@ -132,8 +194,13 @@ KINDS: dict[str, Kind] = {
         Kind("nwp-analysis", read_nwp_analysis, dt.timedelta(hours=12)),
         Kind("dem", read_raster, None),
         Kind("geoid", read_raster, None),
-        Kind("reference-water", read_raster, None),
+        Kind("reference-water", read_reference_water, None),
+        Kind("terrain", read_terrain, None),
         Kind("districts", read_districts, None),
+        Kind("assets", read_assets, None),
+        Kind("segments", read_assets, None),
+        Kind("gauge-readings", read_gauge_readings, dt.timedelta(days=1)),
+        Kind("fire-list", read_fire_list, dt.timedelta(days=1)),
     )
 }
 

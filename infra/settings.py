@@ -47,6 +47,16 @@ class Settings(BaseSettings):
     imagery_workers: int | None = Field(
         default=None, ge=1, description="Threads for large scenes on this machine; the cores available where unset."
     )
+    product_parameters: Path | None = Field(
+        default=None, description="YAML of product parameters that differ from the code's; none where unset."
+    )
+    alert_thresholds: Path | None = Field(
+        default=None, description="YAML of thresholds from which products alert; those shipped where unset."
+    )
+    alert_sender: str | None = Field(
+        default=None,
+        description="Sender of alerts as an address or domain; alerts are exercises, not for action, where unset.",
+    )
     log_level: str = "INFO"
 
     def bucket(self, name: Bucket) -> str:

@@ -9,6 +9,9 @@ SPEED_OF_LIGHT = 299_792_458.0
 BOLTZMANN = 1.380_649e-23
 """Boltzmann constant [J K-1], exact (SI)."""
 
+PLANCK = 6.626_070_15e-34
+"""Planck constant [J s], exact (SI)."""
+
 MOLAR_GAS = 8.314_462_618_153_24
 """Molar gas constant [J mol-1 K-1], exact (SI)."""
 

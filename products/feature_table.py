@@ -1,4 +1,4 @@
-"""Objects with a place and attributes: fires, ships, cross sections, exposed roads; what a vector file is written from."""
+"""Objects with a place and attributes, such as fires, ships or cross sections; what a vector file is written from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

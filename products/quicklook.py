@@ -15,8 +15,9 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pyproj
+import shapely
 import xarray as xr
-from matplotlib import cm, colors, figure, font_manager, patches
+from matplotlib import cm, collections, colors, figure, font_manager, patches
 from matplotlib.backends import backend_agg
 from odc.geo import geobox as geo_box
 
@@ -133,6 +134,31 @@ class MapText:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """Objects drawn over the map.
+
+    Parameters
+    ----------
+    geometry : sequence of shapely.Geometry
+        Points, lines or polygons.
+    crs : str
+        Reference system of the geometry.
+    label_en : str
+        English name.
+    label_zh : str
+        Chinese name.
+    colour : str
+        Colour as ``#rrggbb``.
+    """
+
+    geometry: Sequence[Any]
+    crs: str
+    label_en: str
+    label_zh: str
+    colour: str = "#d6006c"
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuicklookParameters:
     """Size of the picture.
 
@@ -144,11 +170,14 @@ class QuicklookParameters:
         Dots per inch [1].
     largest_edge : int
         Longest edge of the drawn raster; a larger one is thinned [pixel].
+    most_objects : int
+        Objects of one overlay drawn at most [1].
     """
 
     width: float = 9.0
     resolution: int = 110
     largest_edge: int = 1400
+    most_objects: int = 5000
 
 
 def render(
@@ -156,9 +185,10 @@ def render(
     *,
     legend: Sequence[LegendEntry] | ColourBar | NaturalColour,
     text: MapText,
+    overlays: Sequence[Overlay] = (),
     parameters: QuicklookParameters | None = None,
 ) -> bytes:
-    """PNG of one layer.
+    """PNG of one layer and the objects found on it.
 
     Parameters
     ----------
@@ -169,6 +199,8 @@ def render(
         Classes, scale, or that the layer is a picture.
     text : MapText
         Titles, date, source.
+    overlays : sequence of Overlay
+        Objects to draw.
     parameters : QuicklookParameters, optional
         Size.
 
@@ -178,10 +210,10 @@ def render(
         The picture.
     """
     parameters = parameters or QuicklookParameters()
-    chinese = chinese_font(_beyond_latin(legend, text))
+    chinese = chinese_font(_beyond_latin(legend, text) + "".join(overlay.label_zh for overlay in overlays))
     fonts = [LATIN_FONT, chinese] if chinese else [LATIN_FONT]
     with mpl.rc_context({"font.family": fonts, "axes.linewidth": 0.8, "text.color": INK}):
-        page = _page(image, legend, text, parameters, bilingual=chinese is not None)
+        page = _page(image, legend, text, overlays, parameters, bilingual=chinese is not None)
         return _png(page)
 
 
@@ -291,6 +323,7 @@ def _page(
     image: xr.DataArray,
     legend: Sequence[LegendEntry] | ColourBar | NaturalColour,
     text: MapText,
+    overlays: Sequence[Overlay],
     parameters: QuicklookParameters,
     *,
     bilingual: bool,
@@ -304,19 +337,26 @@ def _page(
     thin = max(1, math.ceil(max(image.shape[-2:]) / parameters.largest_edge))
     values = image.transpose(..., "y", "x").values[..., ::thin, ::thin]
     colours, has_gaps = _painted(values, legend)
-    _map(page, layout, colours, geobox)
+    axes = _map(page, layout, colours, geobox)
+    for overlay in overlays:
+        _draw(axes, overlay, geobox, most=parameters.most_objects)
     canvas = _canvas(page, layout)
     _titles(canvas, layout, text, bilingual=bilingual)
+    entries = [
+        LegendEntry(value=0, colour=overlay.colour, label_en=overlay.label_en, label_zh=overlay.label_zh)
+        for overlay in overlays
+    ]
     if isinstance(classes, ColourBar):
-        _colour_bar(page, canvas, layout, classes, bilingual=bilingual, has_gaps=has_gaps)
+        below = (*_with_gaps((), has_gaps), *entries)
+        _colour_bar(page, canvas, layout, classes, bilingual=bilingual, below=below)
     else:
-        _class_legend(canvas, layout, _with_gaps(classes, has_gaps), bilingual=bilingual)
+        _class_legend(canvas, layout, (*_with_gaps(classes, has_gaps), *entries), bilingual=bilingual)
     _scale_bar(canvas, layout, ground_width)
     _north_arrow(canvas, layout)
     return page
 
 
-def _map(page: figure.Figure, layout: _Layout, colours: npt.NDArray[np.uint8], geobox: geo_box.GeoBox) -> None:
+def _map(page: figure.Figure, layout: _Layout, colours: npt.NDArray[np.uint8], geobox: geo_box.GeoBox) -> Any:
     width, height = layout.page
     x, y, w, h = layout.map
     bounds = geobox.extent.boundingbox
@@ -333,6 +373,27 @@ def _map(page: figure.Figure, layout: _Layout, colours: npt.NDArray[np.uint8], g
     axes.tick_params(labelsize=7.5, length=3, color=INK, labelcolor=INK)
     for spine in axes.spines.values():
         spine.set_color(INK)
+    return axes
+
+
+def _draw(axes: Any, overlay: Overlay, geobox: geo_box.GeoBox, *, most: int) -> None:
+    """Objects in the coordinates of the map: rings around points, lines, outlines of polygons."""
+    carry = pyproj.Transformer.from_crs(overlay.crs, str(geobox.crs), always_xy=True)
+    shapes = np.asarray(list(overlay.geometry[:most]), dtype=object)
+    parts = shapely.get_parts(shapely.transform(shapes, carry.transform, interleaved=False))
+    kinds = shapely.get_type_id(parts)
+    points = parts[kinds == shapely.GeometryType.POINT]
+    places = shapely.get_coordinates(points)
+    # A white rim keeps them apart from classes of a like colour.
+    for colour, thickness in (("white", 3.0), (overlay.colour, 1.3)):
+        axes.scatter(places[:, 0], places[:, 1], s=26, facecolors="none", edgecolors=colour, linewidths=thickness)
+    rings = shapely.get_exterior_ring(parts[kinds == shapely.GeometryType.POLYGON])
+    lines = [*parts[kinds == shapely.GeometryType.LINESTRING], *rings]
+    paths = [shapely.get_coordinates(line) for line in lines]
+    axes.add_collection(collections.LineCollection(paths, colors=overlay.colour, linewidths=1.0))
+    bounds = geobox.extent.boundingbox
+    axes.set_xlim(bounds.left, bounds.right)
+    axes.set_ylim(bounds.bottom, bounds.top)
 
 
 def _canvas(page: figure.Figure, layout: _Layout) -> Any:
@@ -375,7 +436,7 @@ def _class_legend(canvas: Any, layout: _Layout, entries: Sequence[LegendEntry], 
 
 
 def _colour_bar(
-    page: figure.Figure, canvas: Any, layout: _Layout, bar: ColourBar, *, bilingual: bool, has_gaps: bool
+    page: figure.Figure, canvas: Any, layout: _Layout, bar: ColourBar, *, bilingual: bool, below: Sequence[LegendEntry]
 ) -> None:
     x, top, width = layout.legend
     units = "" if bar.units == "1" else f" [{bar.units}]"
@@ -392,9 +453,9 @@ def _colour_bar(
     drawn = page.colorbar(scale, cax=axes, orientation="vertical" if upright else "horizontal")
     drawn.ax.tick_params(labelsize=8, color=INK, labelcolor=INK)
     drawn.outline.set_edgecolor(INK)
-    if has_gaps:
+    if below:
         gap = _Layout(layout.page, layout.map, (x, box[1] - (0.3 if upright else 0.45), width), 1, layout.furniture)
-        _class_legend(canvas, gap, _with_gaps((), present=True), bilingual=bilingual)
+        _class_legend(canvas, gap, below, bilingual=bilingual)
 
 
 def _scale_bar(canvas: Any, layout: _Layout, ground_width: float) -> None:

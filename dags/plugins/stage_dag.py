@@ -45,18 +45,47 @@ def stage_dag(dag_id: str, *, schedule: Any, doc: str, tags: list[str], max_acti
     ) as dag:
         before = None
         for stage in stages:
-            before = _stage_tasks(stage, before)
+            before = stage_tasks(stage, before)
     return dag
 
 
-def _stage_tasks(stage: chain.Stage, before: Any) -> Any:
-    made = [Asset(**chain.asset(kind)) for kind in stage.outputs]
+def stage_tasks(stage: chain.Stage, before: Any, *, order: chain.Stage | None = None, announce: bool = True) -> Any:
+    """Tasks of one stage: plan what is due, then do it in mapped batches.
 
-    @task(task_id=f"plan_{stage.name}", trigger_rule="all_done", execution_timeout=dt.timedelta(minutes=10), **RETRY)
+    Parameters
+    ----------
+    stage : chain.Stage
+        The stage.
+    before : operator or None
+        What must have ended.
+    order : chain.Stage, optional
+        Stage whose pool and priority count; of an emergency's stage also its units alone. Default its own.
+    announce : bool
+        Whether other DAGs are rung.
+
+    Returns
+    -------
+    operator
+        The mapped task.
+    """
+    made = [Asset(**chain.asset(kind)) for kind in stage.outputs] if announce else []
+    urgent = order is not None
+    queue = order or stage
+    turn = {"pool": queue.pool, "priority_weight": queue.priority, "weight_rule": "absolute"}
+
+    @task(
+        task_id=f"plan_{stage.name}",
+        trigger_rule="all_done",
+        execution_timeout=dt.timedelta(minutes=10),
+        **turn,
+        **RETRY,
+    )
     def plan(*, dag_run: Any = None, params: Any = None) -> list[list[str]]:
+        if urgent:
+            return scheduling.plan_emergency(stage.name)
         return scheduling.plan(stage.name, group=dag_run.partition_key or params["group"] or None)
 
-    @task(task_id=stage.name, outlets=made, execution_timeout=dt.timedelta(hours=1), **RETRY)
+    @task(task_id=stage.name, outlets=made, execution_timeout=dt.timedelta(hours=1), **turn, **RETRY)
     def run(batch: list[str], *, outlet_events: Any = None) -> dict[str, Any]:
         done = scheduling.run(stage.name, batch)
         for asset in made:

@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from infra.cli import catalogue, downlink, imagery, installation, occultation, product
+from infra.cli import catalogue, downlink, emergency, imagery, installation, occultation, product, surface
 
 app = typer.Typer(
     name="terralimb",
@@ -22,6 +22,8 @@ app.command("doctor")(installation.doctor)
 app.add_typer(downlink.app, name="downlink")
 app.add_typer(occultation.app, name="occultation")
 app.add_typer(imagery.app, name="imagery")
+app.add_typer(surface.app, name="surface")
+app.add_typer(emergency.app, name="emergency")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(product.app, name="product")
 

@@ -81,15 +81,19 @@ def finish(
     inputs: Mapping[str, Path | None],
     out: Path,
     panels: "Callable[[], Sequence[fusion_plot.Panel]]",
+    like: Path | None = None,
 ) -> None:
-    """Write the report where one is wanted, say what was found, and end with the status that stands for it."""
+    """Write the report where one is wanted, say what was found, and end with the status that stands for it.
+
+    The scale of the page is that of `like`, a raster, where the result itself is none.
+    """
     from infra.imagery import report as reporting
 
     made = {"status": "ok", **made, "output": str(out)}
     page = None
     if report is not None:
         made |= {"inputs": reporting.inputs(inputs)}
-        page = reporting.write(made, report, title=title, lead=lead, panels=panels(), like=out)
+        page = reporting.write(made, report, title=title, lead=lead, panels=panels(), like=like or out)
     tell(made, as_json=as_json)
     if page is not None and not as_json:
         Console().print(f"report: {report}, with pictures: {page}", highlight=False, soft_wrap=True)

@@ -51,6 +51,28 @@ def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announ
         yield Installation(chosen, workspace.open_workspace(chosen), airflow)
 
 
+@contextlib.contextmanager
+def attached(chosen: settings.Settings, *, announce: Announce) -> Iterator[workspace.Workspace]:
+    """Work in the stores of this home: those another process runs, or our own for as long as the block lasts.
+
+    Raises
+    ------
+    InstallationBusyError
+        Another process is just starting or ending the servers.
+    """
+    server = object_store_server.running(chosen.home) if chosen.s3_endpoint_url is None else None
+    if server is None:
+        with running(chosen, with_scheduler=False, announce=announce) as here:
+            yield here.workspace
+        return
+    _reach_loopback_directly()
+    yield workspace.open_workspace(
+        chosen.model_copy(
+            update={"s3_endpoint_url": server.endpoint_url, "s3_credentials_file": server.credentials_file}
+        )
+    )
+
+
 def _reach_loopback_directly() -> None:
     """Keep a proxy of the surroundings out of the way to our own servers, here and in every child."""
     for name in ("no_proxy", "NO_PROXY"):
@@ -107,4 +129,4 @@ def _lock(chosen: settings.Settings) -> Iterator[None]:
         yield
 
 
-__all__ = ["Installation", "InstallationBusyError", "daemon", "environment", "running"]
+__all__ = ["Installation", "InstallationBusyError", "attached", "daemon", "environment", "running"]

@@ -2,19 +2,23 @@
 
 import base64
 import contextlib
+import http
 import json
 import os
 import secrets
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.embedded import daemon
+from infra.stages import chain
 
-PARALLELISM = 2
+ROUTINE_SLOTS = 2
+EMERGENCY_SLOTS = 1
 READY_SECONDS = 120.0
 ADMINISTRATOR = "admin"
 
@@ -64,6 +68,7 @@ def start(home: Path, *, database_url: str, environment: dict[str, str]) -> Sche
         for component in components:
             component.start()
         components[0].wait_until(lambda: _healthy(running.url), seconds=READY_SECONDS)
+        _make_pool(running, chain.EMERGENCY_POOL, slots=EMERGENCY_SLOTS)
     except BaseException:
         running.stop()
         raise
@@ -103,7 +108,9 @@ def _configuration(folder: Path, port: int, database_url: str) -> dict[str, str]
         "CORE__PLUGINS_FOLDER": dags_folder() / "plugins",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": PARALLELISM,
+        "CORE__PARALLELISM": ROUTINE_SLOTS + EMERGENCY_SLOTS,
+        # Routine tasks cannot take the last place, so an emergency never waits for one to end.
+        "CORE__DEFAULT_POOL_TASK_SLOT_COUNT": ROUTINE_SLOTS,
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "CORE__FERNET_KEY": _fernet_key(folder / "fernet_key"),
@@ -160,6 +167,16 @@ def active_runs(running: Scheduler) -> list[str]:
 def trigger(running: Scheduler, dag_id: str) -> None:
     """Start one run of a DAG by hand."""
     _request(running, "POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": {}})
+
+
+def _make_pool(running: Scheduler, name: str, *, slots: int) -> None:
+    """Have a pool of the scheduler; one that is there keeps the slots the operator gave it."""
+    about = {"name": name, "slots": slots, "description": "Answers to emergencies; nothing else runs in it"}
+    try:
+        _request(running, "POST", "/api/v2/pools", about)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.CONFLICT:
+            raise
 
 
 def _request(running: Scheduler, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -70,7 +70,12 @@ def run(
         crs=grid.system(target).to_wkt(),
         encoding=encoding,
         descriptions=names,
-        tags={"ACQUISITIONDATETIME": f"{about['time']}Z", "SENSOR": about["sensor"], "LEVEL": about["level"]},
+        tags={
+            "ACQUISITIONDATETIME": f"{about['time']}Z",
+            "SENSOR": about["sensor"],
+            "LEVEL": about["level"],
+            **({} if optical else {"BACKSCATTER_UNIT": "power"}),
+        },
     ) as writer:
 
         def consume(tile: tiling.Tile, values: npt.NDArray[np.float32]) -> None:

@@ -6,6 +6,7 @@ is read before it is asked for, and every layer is resampled once, from its own 
 """
 
 import contextlib
+import dataclasses
 import json
 import re
 import tarfile
@@ -581,7 +582,15 @@ def _camera_model(location: Path, dataset: rasterio.DatasetReader) -> rational_p
 
 def _plain(location: Path, dataset: rasterio.DatasetReader, stated: Stated, files: contextlib.ExitStack) -> Opened:
     if not stated.bands:
-        raise BadInputError("band_missing", f"{location.name} is a plain raster: state which band is which")
+        described = _described(dataset)
+        if set(described) <= set(external_scene.POLARIZATIONS) and described:
+            return _described_radar(location, dataset, described, stated, files)
+        stated = dataclasses.replace(stated, bands=described)
+    if not stated.bands:
+        raise BadInputError(
+            "band_missing",
+            f"{location.name} is a plain raster whose bands carry no known names: state which band is which",
+        )
     lost = sorted(name for name, index in stated.bands.items() if index not in dataset.indexes)
     if lost:
         raise BadInputError("band_missing", f"{location.name} has {dataset.count} bands, not {', '.join(lost)}")
@@ -594,12 +603,48 @@ def _plain(location: Path, dataset: rasterio.DatasetReader, stated: Stated, file
     tags = dataset.tags()
     metadata = scene_layers.SceneMetadata(
         identity=location.name,
-        sensor=tags.get("sensor", "unknown"),
-        level=tags.get("radiometric_level", "reflectance"),
+        sensor=tags.get("SENSOR", tags.get("sensor", "unknown")),
+        level=tags.get("LEVEL", tags.get("radiometric_level", "reflectance")),
         time=stated.time if stated.time is not None else external_scene.raster_time(dataset, source=location.name),
         layers=tuple(layers),
     )
     return metadata, {layer.name: _RasterLayer(layer, str(location), files) for layer in layers}
+
+
+def _described(dataset: rasterio.DatasetReader) -> dict[str, int]:
+    """Numbers of the bands whose description is the name of one."""
+    known = {*external_scene.BANDS, *external_scene.POLARIZATIONS}
+    told = {(text or "").strip().lower(): number for number, text in enumerate(dataset.descriptions, 1)}
+    return {name: number for name, number in told.items() if name in known}
+
+
+def _described_radar(
+    location: Path,
+    dataset: rasterio.DatasetReader,
+    bands: Mapping[str, int],
+    stated: Stated,
+    files: contextlib.ExitStack,
+) -> Opened:
+    """Backscatter whose unit, kind and time stand in the tags."""
+    tags, plain = dataset.tags(), scene_layers.Decoding(1.0, 0.0, ())
+    time = stated.time if stated.time is not None else external_scene.raster_time(dataset, source=location.name)
+    sensor = tags.get("SENSOR", tags.get("sensor", "unknown radar"))
+    level = tags.get("LEVEL", tags.get("radiometric_level", stated.coefficient))
+    layers: dict[str, _Layer] = {}
+    for name, number in bands.items():
+        layer = scene_layers.Layer(name, scene_layers.BACKSCATTER, location.name, plain, number)
+        opened = _TerrainCorrectedLayer(layer, str(location), files)
+        opened.convention = sentinel1.tagged_convention(
+            location.name,
+            {**tags, **opened.tags},
+            polarization=name,
+            coefficient=level,
+            time=time,
+            unit=stated.radar_unit,
+        )
+        layers[name] = opened
+    described = tuple(layer.layer for layer in layers.values())
+    return scene_layers.SceneMetadata(location.name, sensor, level, time, described), layers
 
 
 def _plain_decoding(dataset: rasterio.DatasetReader, index: int, stated: Stated, name: str) -> scene_layers.Decoding:

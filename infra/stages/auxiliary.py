@@ -3,8 +3,9 @@
 import datetime as dt
 import logging
 from pathlib import PurePosixPath
+from typing import Any
 
-from infra import archive, auxiliary, ledger
+from infra import archive, auxiliary, ledger, operator_layers
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
@@ -23,7 +24,9 @@ def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
         )
     body = workspace.read(landed)
     validity = auxiliary.KINDS[kind[0]].read(body, name)
-    attributes = {"kind": kind[0], "start": validity.start, "end": validity.end, "name": name}
+    attributes: dict[str, Any] = {"kind": kind[0], "start": validity.start, "end": validity.end, "name": name}
+    if kind[0] == "districts":
+        attributes["districts"] = _district_boxes(body, name, workspace)
     identity = archive.identity(kind[0], name)
     made = NewGranule(
         kind="auxiliary",
@@ -35,6 +38,13 @@ def ingest(unit: Unit, workspace: Workspace) -> UnitResult:
         attributes=attributes,
     )
     return UnitResult((made,), report={"kind": kind[0], "start": validity.start, "end": validity.end})
+
+
+def _district_boxes(body: bytes, name: str, workspace: Workspace) -> dict[str, list[float]]:
+    """Boxes of the districts, so that nobody need read the outlines to know whom a scene concerns."""
+    file = workspace.scratch_folder("districts") / name
+    file.write_bytes(body)
+    return operator_layers.district_boxes(file)
 
 
 def holding(workspace: Workspace, *, kind: str, time: str) -> list[ledger.Granule]:

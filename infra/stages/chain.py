@@ -12,9 +12,10 @@ class Stage:
     """One stage of the chain.
 
     `function` is the dotted place of the function that does one unit. A unit is one granule of a kind in `inputs`, or
-    all of them in a group where `by_group`; `variants`, where given, is the dotted place of a function that names the
-    variants every unit is made in. `context` names kinds of which every unit also reads what its group holds: it is due
-    again when that changes. `waits_for` names kinds whose arrival may end a unit's waiting.
+    all of them in a group where `by_group`; `variants`, where given, is the dotted place of a function that, told a
+    unit and the ledger, names the variants it is made in. `context` names kinds of which every unit also reads what its
+    group holds: it is due again when that changes. `waits_for` names kinds whose arrival may end a unit's waiting.
+    Tasks run in `pool` with `priority`; the larger comes first.
     """
 
     name: str
@@ -27,7 +28,13 @@ class Stage:
     context: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
     batch: int = 16
+    pool: str = "default_pool"
+    priority: int = 1
 
+
+EMERGENCY_POOL = "emergency"
+"""Pool whose slots nothing else may take."""
+EMERGENCY_PRIORITY = 1000
 
 STAGES: tuple[Stage, ...] = (
     Stage(
@@ -95,6 +102,25 @@ STAGES: tuple[Stage, ...] = (
         batch=8,
     ),
     Stage(
+        name="survey_scenes",
+        dag="ingest_scenes",
+        inputs=("landed_scene",),
+        outputs=("scene_facts",),
+        function="infra.stages.emergency:survey",
+        batch=8,
+    ),
+    Stage(
+        name="respond_emergency",
+        dag="respond_emergency",
+        inputs=("scene_facts",),
+        outputs=("sector_product", "alert"),
+        function="infra.stages.emergency:respond",
+        variants="infra.stages.emergency:wanted",
+        batch=1,
+        pool=EMERGENCY_POOL,
+        priority=EMERGENCY_PRIORITY,
+    ),
+    Stage(
         name="calibrate_occultations",
         dag="retrieve_occultations",
         inputs=("level0_occultation",),
@@ -130,15 +156,15 @@ STAGES: tuple[Stage, ...] = (
         name="build_sector_products",
         dag="build_sector_products",
         inputs=("fused",),
-        outputs=("sector_product",),
+        outputs=("sector_product", "alert"),
         function="infra.stages.sectors:build",
-        variants="infra.stages.sectors:product_codes",
+        variants="infra.stages.sectors:products_and_districts",
         batch=8,
     ),
     Stage(
         name="publish_catalogue",
         dag="publish_catalogue",
-        inputs=("sector_product",),
+        inputs=("sector_product", "alert"),
         outputs=("item",),
         function="infra.stages.publish:publish",
     ),

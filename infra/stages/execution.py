@@ -86,7 +86,7 @@ class StageFailedError(Exception):
 def due_units(stage: chain.Stage, book: ledger.Ledger, *, group: str | None = None) -> list[Unit]:
     """Units of `stage` whose inputs are not those of their last finished outcome."""
     outcomes = book.latest_outcomes(stage.name)
-    units = _units(stage, book.granules((*stage.inputs, *stage.context), group=group))
+    units = _units(stage, book.granules((*stage.inputs, *stage.context), group=group), book)
     return [unit for unit in units if _is_due(unit, outcomes.get((stage.name, unit.id)))]
 
 
@@ -98,7 +98,7 @@ def _is_due(unit: Unit, outcome: ledger.Outcome | None) -> bool:
     return given_up_by is not None and given_up_by != provenance.software_version()
 
 
-def _units(stage: chain.Stage, granules: Sequence[ledger.Granule]) -> list[Unit]:
+def _units(stage: chain.Stage, granules: Sequence[ledger.Granule], book: ledger.Ledger) -> list[Unit]:
     gathered: dict[str, list[ledger.Granule]] = defaultdict(list)
     context: dict[str, list[ledger.Granule]] = defaultdict(list)
     for granule in granules:
@@ -112,8 +112,10 @@ def _units(stage: chain.Stage, granules: Sequence[ledger.Granule]) -> list[Unit]
     ]
     if stage.variants is None:
         return plain
-    variants: Iterable[str] = _resolve(stage.variants)()
-    return [replace(unit, id=f"{unit.id}/{variant}", variant=variant) for unit in plain for variant in variants]
+    variants = _resolve(stage.variants)
+    return [
+        replace(unit, id=f"{unit.id}/{variant}", variant=variant) for unit in plain for variant in variants(unit, book)
+    ]
 
 
 def _resolve(place: str) -> Callable[..., Any]:

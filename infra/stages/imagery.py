@@ -174,7 +174,7 @@ def fuse(unit: Unit, workspace: Workspace) -> UnitResult:
         body=granule_format.encode(fused),
         suffix=".nc",
         media_type=granule_format.MEDIA_TYPE,
-        attributes={"inputs": sources},
+        attributes={"inputs": sources, "bbox": list(grid.geographic_bounds(grid.geobox_of(fused)))},
     )
     partial = f"fused without {', '.join(sorted(missing))}, which did not come in time" if missing else None
     return UnitResult((made, *_files(fused, unit.group, sources)), report=_about(fused), partial=partial)

@@ -21,6 +21,32 @@ def plan(stage_name: str, *, group: str | None = None) -> list[list[str]]:
     return [units[start : start + stage.batch] for start in range(0, len(units), stage.batch)]
 
 
+def plan_emergency(stage_name: str) -> list[list[str]]:
+    """Batches of the due units that belong to an emergency, each alone; routine work is left to its own DAGs."""
+    from infra.stages import emergency, execution, workspace
+
+    stage = chain.stage(stage_name)
+    units = execution.due_units(stage, workspace.current().ledger)
+    return [[unit.id] for unit in units if unit.group.startswith(emergency.GROUP_PREFIX)]
+
+
+def request_emergency(*, bbox: str, since: str, until: str, products: list[str]) -> str | None:
+    """Enter an emergency request as a person wrote it; None where no box was given and the requests in force count.
+
+    Raises
+    ------
+    ValueError
+        A box, time or product that cannot be meant.
+    """
+    from infra.stages import emergency, workspace
+
+    if not bbox:
+        return None
+    edges = [float(edge) for edge in bbox.split(",")]
+    asked = emergency.request(bbox=edges, since=since, until=until or None, products=products)
+    return emergency.register(asked, workspace.current())
+
+
 def run(stage_name: str, unit_ids: list[str]) -> dict[str, Any]:
     """Do the named units of a stage that are still due; says what became of each.
 

@@ -1,97 +1,52 @@
-"""Stage of the sector products: every product of a fused scene as a package of files."""
+"""Stage of the sector products: every product of a fused scene as a package of files, for the whole and by district."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
-from typing import Any
-
-from infra import archive, granule_format
-from infra.stages import package_document
-from infra.stages.execution import NotApplicableError, Unit, UnitResult
-from infra.stages.workspace import NewGranule, Workspace
-from products import stac
-from products.sectors import definition, package, registry
+from infra import granule_format, ledger
+from infra.stages import alerting, sector_packages, static_layers
+from infra.stages.execution import Unit, UnitResult
+from infra.stages.workspace import Workspace
+from products.sectors import registry
 
 
-def product_codes() -> tuple[str, ...]:
-    """Codes of all products, the variants every fused scene is made in."""
-    return tuple(product.code for product in registry.definitions())
+def products_and_districts(unit: Unit, book: ledger.Ledger) -> list[str]:
+    """Products of a fused scene, `<code>` for all of it and `<code>@<district>` for each district it reaches into.
+
+    A scene within a single district is made once: the whole is then the district's.
+    """
+    codes = [product.code for product in registry.definitions() if product.kind != "objects"]
+    reached = _districts_reached(unit.granules[0], book)
+    here = reached if len(reached) > 1 else []
+    return [*codes, *(f"{code}@{district}" for district in here for code in codes)]
+
+
+def _districts_reached(fused: ledger.Granule, book: ledger.Ledger) -> list[str]:
+    """Codes of districts whose box meets that of the scene; the outlines are looked at when the product is made."""
+    box = fused.attributes.get("bbox")
+    boxes: dict[str, list[float]] = {}
+    for granule in book.granules(["auxiliary"]):
+        boxes |= granule.attributes.get("districts", {})
+    if box is None:
+        return []
+    west, south, east, north = box
+    return sorted(
+        code
+        for code, (left, bottom, right, top) in boxes.items()
+        if left < east and right > west and bottom < north and top > south
+    )
 
 
 def build(unit: Unit, workspace: Workspace) -> UnitResult:
-    """Build one product of one fused scene."""
+    """Build one product of one fused scene, for the whole or for one district."""
     (granule,) = unit.granules
-    chosen = registry.definition_of(str(unit.variant))
+    code, _, district = str(unit.variant).partition("@")
     fused = granule_format.decode(workspace.read(granule), name=granule.id)
+    zone = next((zone for zone in static_layers.zones(workspace) if zone.code == district), None)
+    chosen = sector_packages.definition_in_force(code)
     try:
-        built = package.build(fused, definition=chosen)
-    except definition.NotApplicableError as error:
-        if error.cause == "no_usable_pixel":
-            return UnitResult(partial=str(error), report={"cause": error.cause})
-        raise NotApplicableError(str(error)) from error
-    document = package_document.PackageDocument(
-        item_id=built.item_id,
-        collection=chosen.code,
-        sector=chosen.sector,
-        bucket="products",
-        fields=_fields(built, tuple(package.inputs_of(fused))),
-        files=dict(_files(built, workspace)),
-    )
-    made = NewGranule(
-        kind="sector_product",
-        id=archive.identity(built.item_id),
-        group=unit.group,
-        body=document.to_json(),
-        suffix=".json",
-        media_type="application/json",
-        attributes={"product": chosen.code, "sector": chosen.sector},
-    )
-    return UnitResult((made,), report={"item": built.item_id, "quality": built.quality["level"]})
-
-
-def _fields(built: package.ProductPackage, inputs: tuple[Mapping[str, Any], ...]) -> stac.ItemFields:
-    properties = built.properties
-    several = built.start_datetime != built.end_datetime
-    return stac.ItemFields(
-        product_code=built.definition.code,
-        title=properties["title"],
-        title_zh=properties["title_zh"],
-        description=properties["description"],
-        description_zh=properties["description_zh"],
-        keywords=tuple(properties["keywords"]),
-        geometry=built.geometry,
-        bbox=built.bbox,
-        start=built.start_datetime,
-        end=built.end_datetime if several else None,
-        quality_level=properties["validity"],
-        quality_reasons=tuple(built.quality["reasons"]),
-        clear_fraction=properties["clear_fraction"],
-        uncertainty={"kind": properties["uncertainty"], "asset": "uncertainty.tif"},
-        inputs=inputs,
-        level="L3",
-        software={"terralimb": properties["software_version"]},
-        projection=_projection(built),
-        extra={"gsd": properties["gsd"]},
-    )
-
-
-def _projection(built: package.ProductPackage) -> stac.Projection | None:
-    if built.proj_code is None:
-        return None
-    return stac.Projection(code=built.proj_code, shape=built.proj_shape, transform=built.proj_transform)
-
-
-def _files(built: package.ProductPackage, workspace: Workspace) -> Iterator[tuple[str, package_document.PackagedFile]]:
-    for name, asset in sorted(built.assets.items()):
-        written = workspace.write_asset(asset.content, PurePosixPath(name).suffix, asset.media_type)
-        yield (
-            name,
-            package_document.PackagedFile(
-                key=written["key"],
-                sha256=written["sha256"],
-                media_type=asset.media_type,
-                roles=asset.roles,
-                title=asset.title_en,
-                title_zh=asset.title_zh,
-                projection=_projection(built) if name.endswith(".tif") else None,
-            ),
+        made = sector_packages.build(
+            static_layers.joined(fused, workspace), chosen, workspace, group=unit.group, district=zone
         )
+    except sector_packages.NothingUsableError as error:
+        return UnitResult(partial=str(error), report={"cause": "no_usable_pixel"})
+    alerts = alerting.Alerts() if district else alerting.alerts_of(made, workspace, group=unit.group, any_age=False)
+    report = {**made.report, "alerts": [alert.id for alert in alerts.granules]}
+    return UnitResult((made.granule, *alerts.granules), report=report, partial=made.partial or alerts.trouble)

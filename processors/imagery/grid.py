@@ -231,6 +231,57 @@ def geographic_bounds(geobox: GeoBox) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
+def within(geobox: GeoBox, box: Sequence[float]) -> GeoBox:
+    """Part of a grid that a box in degrees covers, whole pixels.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        North-up grid.
+    box : sequence of float
+        West, south, east, north in WGS 84 [degree].
+
+    Returns
+    -------
+    GeoBox
+        Part of the same grid; at least one pixel where they touch.
+
+    Raises
+    ------
+    BadInputError
+        `outside_area` where they do not overlap.
+    """
+    left, bottom, right, top = rasterio.warp.transform_bounds("EPSG:4326", system(geobox).to_wkt(), *box)
+    inverse, (rows, columns) = ~geobox.transform, geobox.shape
+    first, last = inverse @ (left, top), inverse @ (right, bottom)
+    west, north = max(math.floor(first[0]), 0), max(math.floor(first[1]), 0)
+    east, south = min(math.ceil(last[0]), columns), min(math.ceil(last[1]), rows)
+    if west >= east or north >= south:
+        raise BadInputError("outside_area", "the box lies outside the grid")
+    return part(geobox, slice(north, south), slice(west, east))
+
+
+def part(geobox: GeoBox, rows: slice, columns: slice) -> GeoBox:
+    """Rows and columns of a grid.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        Grid.
+    rows, columns : slice
+        Start and stop of each [pixel].
+
+    Returns
+    -------
+    GeoBox
+        The part, its pixels those of the grid.
+    """
+    affine = geobox.transform
+    corner = affine @ (columns.start, rows.start)
+    moved = rasterio.Affine(affine.a, affine.b, corner[0], affine.d, affine.e, corner[1])
+    return GeoBox((rows.stop - rows.start, columns.stop - columns.start), moved, geobox.crs)
+
+
 def horizontal(text: str) -> pyproj.CRS:
     """Horizontal part of a coordinate reference system.
 

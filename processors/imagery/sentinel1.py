@@ -435,6 +435,48 @@ def convention(name: str, tags: Mapping[str, str], *, unit: str | None = None) -
     return _with_unit(found, _stated_unit(tags), unit, stem)
 
 
+def tagged_convention(
+    name: str,
+    tags: Mapping[str, str],
+    *,
+    polarization: str,
+    coefficient: str,
+    time: np.datetime64,
+    unit: str | None = None,
+) -> RasterConvention:
+    """What the numbers of a raster mean whose tags say it, whatever its name.
+
+    Parameters
+    ----------
+    name : str
+        File name, for messages.
+    tags : Mapping
+        Its metadata; `UNITS` or `BACKSCATTER_UNIT` states the unit.
+    polarization : str
+        Polarization of the band.
+    coefficient : str
+        `sigma0` or `gamma0`.
+    time : np.datetime64
+        Start of the acquisition (UTC).
+    unit : str, optional
+        Stated by the caller: `power`, `amplitude` or `decibel`.
+
+    Returns
+    -------
+    RasterConvention
+        Coefficient, unit, polarization and time.
+
+    Raises
+    ------
+    BadInputError
+        `unit_missing` where nobody states the unit, `unit_contradicted`; `level_unknown` for another coefficient.
+    """
+    if coefficient not in (SIGMA0, GAMMA0):
+        raise BadInputError("level_unknown", f"{name}: backscatter is {SIGMA0} or {GAMMA0}, not {coefficient}")
+    stated = RasterConvention(coefficient, "", polarization, time, str(tags.get("SENSOR", "")))
+    return _with_unit(stated, _stated_unit(tags), unit, name)
+
+
 def _with_unit(found: RasterConvention, tagged: str | None, said: str | None, stem: str) -> RasterConvention:
     if said is not None and said not in (POWER, AMPLITUDE, DECIBEL):
         raise ValueError(f"unknown unit {said!r}")

@@ -134,13 +134,17 @@ class ProductDefinition:
     description_zh : str
         Chinese description.
     kind : str
-        ``value`` or ``class``.
+        ``value``, ``class``, or ``objects`` for a product without raster that no fused scene makes.
     layers : tuple of ProductLayer
-        Layers in order; a class product has one.
+        Layers in order; a class product has one, one of objects none.
     classes : tuple of ProductClass
         Classes of a class product.
     required_bands : tuple of str
         Spectral bands without which there is no product.
+    outlined : tuple of int
+        Classes whose areas are also delivered as polygons.
+    least_outline : int
+        Smallest area that is outlined [pixel].
     required_layers : tuple of str
         Variables of the fused dataset without which there is no product, such as ``backscatter``, ``hand`` or
         ``reference_water``.
@@ -162,7 +166,7 @@ class ProductDefinition:
     title_zh: str
     description_en: str
     description_zh: str
-    kind: Literal["value", "class"]
+    kind: Literal["value", "class", "objects"]
     layers: tuple[ProductLayer, ...]
     required_bands: tuple[str, ...]
     minimum_dates: int
@@ -172,6 +176,8 @@ class ProductDefinition:
     parameters: Any
     classes: tuple[ProductClass, ...] = ()
     required_layers: tuple[str, ...] = ()
+    outlined: tuple[int, ...] = ()
+    least_outline: int = 10
 
 
 def describe(definition: ProductDefinition) -> dict[str, Any]:
@@ -202,6 +208,7 @@ def describe(definition: ProductDefinition) -> dict[str, Any]:
         ],
         "required_bands": list(definition.required_bands),
         "required_layers": list(definition.required_layers),
+        "outlined_classes": list(definition.outlined),
         "minimum_dates": definition.minimum_dates,
         "latency_target": f"{seconds // 3600} h" if seconds % 3600 == 0 else f"{seconds // 60} min",
         "latency_target_seconds": seconds,

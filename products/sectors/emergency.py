@@ -7,7 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from products.sectors import definition
+from products.sectors import (
+    active_fire,
+    burn_severity,
+    damage_grades,
+    definition,
+    flood_extent,
+    landslide_candidates,
+)
 from retrieval.surface import change, observation, water
 
 
@@ -129,4 +136,11 @@ def definitions() -> tuple[definition.ProductDefinition, ...]:
     tuple of ProductDefinition
         In the order of publication.
     """
-    return (SURFACE_WATER_ANOMALY,)
+    return (
+        SURFACE_WATER_ANOMALY,
+        flood_extent.DEFINITION,
+        active_fire.DEFINITION,
+        burn_severity.DEFINITION,
+        landslide_candidates.DEFINITION,
+        damage_grades.DEFINITION,
+    )

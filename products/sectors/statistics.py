@@ -13,8 +13,10 @@ classes. These intervals describe the model's own doubt; they do not replace an 
 """
 
 import csv
+import dataclasses
 import io
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,13 +34,20 @@ from pyproj.exceptions import ProjError
 from scipy import interpolate
 
 from processors import quality
+from processors.imagery import grid
+from products import feature_table
+from products.sectors import _statistics_kernels
 from products.sectors import definition as product_definition
 
 ERROR_CORRELATION = 0.25
 NORMAL_QUANTILE_95 = 1.959963984540054
 INTERVAL_METHOD = "model uncertainty, 1.96 sigma, error correlation 0.25; no reference samples"
 
+STRIP = 512
+"""Rows that are summed up at a time [1]."""
+
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +124,16 @@ def summarize(
     processors.quality.BadInputError
         Where an outline cannot be carried to the grid (cause ``outline_datum``).
     """
-    areas = cell_areas(geobox)
-    whole = {"code": "", "name_en": "", "name_zh": "", **_figures(layers, definition, evidence, areas)}
+    whole = {"code": "", "name_en": "", "name_zh": "", **_zone_figures(layers, definition, evidence, geobox, None)}
+    whole |= _object_counts(layers, None)
     covered, outside = [], []
-    for zone, coverage in _coverages(zones, geobox):
-        if not coverage.any():
+    for zone in zones:
+        figures = _zone_figures(layers, definition, evidence, geobox, zone)
+        if figures is None:
             outside.append(zone.code)
             continue
-        figures = _figures(layers, definition, evidence, areas * coverage)
-        covered.append({"code": zone.code, "name_en": zone.name_en, "name_zh": zone.name_zh, **figures})
+        names = {"code": zone.code, "name_en": zone.name_en, "name_zh": zone.name_zh}
+        covered.append({**names, **figures, **_object_counts(layers, zone)})
     return {
         "product": definition.code,
         "interval_method": INTERVAL_METHOD,
@@ -177,6 +187,24 @@ def cell_areas(geobox: geo_box.GeoBox) -> FloatArray:
     return abs(geobox.transform.determinant) * metre**2 / _areal_scale(geobox, crs)
 
 
+def strip_areas(geobox: geo_box.GeoBox, rows: slice) -> FloatArray:
+    """Ground area of the pixels of some rows of a grid.
+
+    Parameters
+    ----------
+    geobox : GeoBox
+        Grid.
+    rows : slice
+        Start and stop [pixel].
+
+    Returns
+    -------
+    numpy.ndarray
+        Area (y, x) [m2].
+    """
+    return cell_areas(grid.part(geobox, rows, slice(0, geobox.shape[1])))
+
+
 def _geographic_areas(geobox: geo_box.GeoBox, crs: pyproj.CRS) -> FloatArray:
     geod = crs.get_geod() or pyproj.Geod(ellps="WGS84")
     height, width = geobox.shape
@@ -204,38 +232,113 @@ def _areal_scale(geobox: geo_box.GeoBox, crs: pyproj.CRS, *, mesh: int = 9) -> F
     return on_cells
 
 
-def _coverages(zones: Sequence[Zone], geobox: geo_box.GeoBox) -> Iterator[tuple[Zone, FloatArray]]:
-    for zone in zones:
-        yield zone, _coverage(zone, geobox)
+def inside(zone: Zone, geobox: geo_box.GeoBox) -> npt.NDArray[np.bool_]:
+    """Pixels of a grid that lie at least half in a zone.
+
+    Parameters
+    ----------
+    zone : Zone
+        District.
+    geobox : GeoBox
+        Grid.
+
+    Returns
+    -------
+    numpy.ndarray
+        Boolean (y, x).
+    """
+    within = np.zeros(tuple(geobox.shape), dtype=bool)
+    found = _coverage(zone, geobox)
+    if found is not None:
+        rows, columns, coverage = found
+        within[rows, columns] = coverage >= 0.5
+    return within
 
 
-def _coverage(zone: Zone, geobox: geo_box.GeoBox) -> FloatArray:
-    """Share of each pixel inside the zone (y, x) [1]."""
-    transformer = _to_grid(zone, geobox)
+def features_inside(table: feature_table.FeatureTable, zone: Zone) -> feature_table.FeatureTable:
+    """Objects whose middle lies in a zone.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        Objects.
+    zone : Zone
+        District.
+
+    Returns
+    -------
+    FeatureTable
+        Those in the district.
+    """
+    kept = _objects_inside(table, zone)
+    shapes = np.asarray(table.geometry, dtype=object)
+    return dataclasses.replace(
+        table,
+        geometry=list(shapes[kept]),
+        columns={name: np.asarray(column)[kept] for name, column in table.columns.items()},
+    )
+
+
+def _objects_inside(table: feature_table.FeatureTable, zone: Zone) -> npt.NDArray[np.bool_]:
+    if not len(table):
+        return np.zeros(0, dtype=bool)
+    middles = shapely.point_on_surface(np.asarray(table.geometry, dtype=object))
+    carry = _transformer(zone.crs, table.crs, zone.code)
+    outline = shapely.make_valid(shapely.transform(zone.geometry, carry.transform, interleaved=False))
+    shapely.prepare(outline)
+    return np.asarray(shapely.intersects(outline, middles), dtype=bool)
+
+
+def _object_counts(layers: product_definition.SectorLayers, zone: Zone | None) -> dict[str, Any]:
+    """Number of objects of every table in a zone."""
+    if not layers.features:
+        return {}
+    counts = {
+        table.name: len(table) if zone is None else int(_objects_inside(table, zone).sum()) for table in layers.features
+    }
+    return {"objects": counts}
+
+
+def _coverage(zone: Zone, geobox: geo_box.GeoBox) -> tuple[slice, slice, FloatArray] | None:
+    """Rows and columns that hold the zone, and the share of each of their pixels inside it [1]; None without any."""
+    transformer = _transformer(zone.crs, str(geobox.crs), zone.code)
     outline = shapely.make_valid(shapely.transform(zone.geometry, transformer.transform, interleaved=False))
-    shape = geobox.shape
-    coverage = np.zeros(shape.y * shape.x)
-    inside = shapely.intersection(outline, shapely.box(*geobox.extent.boundingbox.bbox))
-    if inside.area > 0:
-        bounds = geobox.extent.boundingbox
-        raster = zone_raster.NumPyRasterSource(
-            np.zeros(shape), xmin=bounds.left, ymin=bounds.bottom, xmax=bounds.right, ymax=bounds.top
-        )
-        zone_polygon = {"type": "Feature", "geometry": shapely.geometry.mapping(inside)}
-        found = exactextract.exact_extract(raster, [zone_polygon], ["cell_id", "coverage"])[0]["properties"]
-        coverage[found["cell_id"]] = found["coverage"]
-    return coverage.reshape(shape.y, shape.x)
+    near = shapely.intersection(outline, shapely.box(*geobox.extent.boundingbox.bbox))
+    if not near.area > 0:
+        return None
+    rows, columns = _window(geobox, near.bounds)
+    part = grid.part(geobox, rows, columns)
+    bounds = part.boundingbox
+    shape = tuple(part.shape)
+    raster = zone_raster.NumPyRasterSource(
+        np.zeros(shape, dtype=np.uint8), xmin=bounds.left, ymin=bounds.bottom, xmax=bounds.right, ymax=bounds.top
+    )
+    polygon = {"type": "Feature", "geometry": shapely.geometry.mapping(near)}
+    found = exactextract.exact_extract(raster, [polygon], ["cell_id", "coverage"])[0]["properties"]
+    coverage = np.zeros(shape[0] * shape[1])
+    coverage[found["cell_id"]] = found["coverage"]
+    return rows, columns, coverage.reshape(shape)
 
 
-def _to_grid(zone: Zone, geobox: geo_box.GeoBox) -> pyproj.Transformer:
-    source, target = pyproj.CRS.from_user_input(zone.crs), pyproj.CRS.from_user_input(str(geobox.crs))
+def _window(geobox: geo_box.GeoBox, bounds: tuple[float, float, float, float]) -> tuple[slice, slice]:
+    """Rows and columns of a north-up grid that hold a box."""
+    transform, (height, width) = geobox.transform, geobox.shape
+    left, right = ((x - transform.c) / transform.a for x in (bounds[0], bounds[2]))
+    top, bottom = ((y - transform.f) / transform.e for y in (bounds[3], bounds[1]))
+    rows = slice(max(math.floor(top), 0), min(max(math.ceil(bottom), math.floor(top) + 1), height))
+    columns = slice(max(math.floor(left), 0), min(max(math.ceil(right), math.floor(left) + 1), width))
+    return rows, columns
+
+
+def _transformer(crs: str, wanted: str, name: str) -> pyproj.Transformer:
+    source, target = pyproj.CRS.from_user_input(crs), pyproj.CRS.from_user_input(wanted)
     try:
         return pyproj.Transformer.from_crs(
             source, target, always_xy=True, allow_ballpark=_agree_within_decimetres(source, target)
         )
     except ProjError as error:
         raise quality.BadInputError(
-            "outline_datum", f"the outline of {zone.code} is in {source.name}, which cannot be carried to {target.name}"
+            "outline_datum", f"the outline of {name} is in {source.name}, which cannot be carried to {target.name}"
         ) from error
 
 
@@ -247,51 +350,135 @@ def _agree_within_decimetres(source: pyproj.CRS, target: pyproj.CRS) -> bool:
     return all(name.startswith(("China 2000", "World Geodetic System 1984")) for name in names)
 
 
-def _figures(
+class _Shares:
+    """Weights of a zone by what became of its pixels, added up strip by strip."""
+
+    def __init__(self) -> None:
+        self.sums = dict.fromkeys(("area", "product", "clear", "filled", "outside", "excluded"), 0.0)
+
+    def add(
+        self, weight: FloatArray, known: BoolArray, beyond: BoolArray | None, clear: FloatArray, filled: FloatArray
+    ) -> None:
+        """Add one strip."""
+        apart = np.zeros_like(known) if beyond is None else beyond & ~known
+        parts = {
+            "area": weight.sum(),
+            "product": weight[known].sum(),
+            "clear": (weight * clear).sum(),
+            "filled": (weight * filled).sum(),
+            "outside": weight[apart].sum(),
+            "excluded": weight[~known & ~apart].sum(),
+        }
+        for name, value in parts.items():
+            self.sums[name] += float(value)
+
+    def figures(self) -> dict[str, Any]:
+        """Areas [m2] and shares [1]."""
+        total = self.sums["area"]
+        shares = {f"{name}_share": self.sums[name] / total for name in ("clear", "filled", "outside", "excluded")}
+        return {"area_m2": total, "product_area_m2": self.sums["product"], **shares}
+
+
+def _zone_figures(
     layers: product_definition.SectorLayers,
     definition: product_definition.ProductDefinition,
     evidence: Evidence,
-    weight: FloatArray,
-) -> dict[str, Any]:
-    total = float(weight.sum())
-    first = layers.data[definition.layers[0].name]
-    known = (first != product_definition.CLASS_NODATA if definition.kind == "class" else first.notnull()).values
-    outside = np.zeros(known.shape, dtype=bool) if layers.outside is None else layers.outside.values & ~known
-    figures: dict[str, Any] = {
-        "area_m2": total,
-        "product_area_m2": float(weight[known].sum()),
-        "clear_share": float((weight * evidence.clear).sum() / total),
-        "filled_share": float((weight * evidence.filled).sum() / total),
-        "outside_share": float(weight[outside].sum() / total),
-        "excluded_share": float(weight[~known & ~outside].sum() / total),
-    }
+    geobox: geo_box.GeoBox,
+    zone: Zone | None,
+) -> dict[str, Any] | None:
+    """Figures of a zone, of the whole grid for None; None where the zone does not reach into the grid."""
+    found = (
+        _coverage(zone, geobox) if zone is not None else (slice(0, geobox.shape[0]), slice(0, geobox.shape[1]), None)
+    )
+    if found is None:
+        return None
+    rows, columns, coverage = found
+    part = grid.part(geobox, rows, columns)
+    shares = _Shares()
+    classes = np.zeros((len(definition.classes) + 1, 5))
+    values = {layer.name: np.zeros(5) for layer in definition.layers}
+    for strip in _strips(part.shape[0]):
+        here = (slice(rows.start + strip.start, rows.start + strip.stop), columns)
+        weight = strip_areas(part, strip)
+        weight = weight if coverage is None else weight * coverage[strip]
+        known = _known(layers, definition, here)
+        beyond = None if layers.outside is None else np.asarray(layers.outside.values[here], dtype=bool)
+        shares.add(weight, known, beyond, evidence.clear[here], evidence.filled[here])
+        if definition.kind == "class":
+            _add_classes(layers, definition, here, weight, classes)
+        else:
+            _add_values(layers, definition, here, weight, values)
+    if not shares.sums["area"] > 0:
+        return None
     if definition.kind == "class":
-        return figures | {"classes": _class_figures(layers, definition, weight)}
-    return figures | {"layers": [_layer_figures(layers, layer, weight) for layer in definition.layers]}
+        return shares.figures() | {"classes": _class_figures(definition, classes)}
+    return shares.figures() | {"layers": [_layer_figures(layer, values[layer.name]) for layer in definition.layers]}
 
 
-def _class_figures(
-    layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition, weight: FloatArray
-) -> list[dict[str, Any]]:
+def _strips(height: int) -> Iterator[slice]:
+    for start in range(0, height, STRIP):
+        yield slice(start, min(start + STRIP, height))
+
+
+def _known(
+    layers: product_definition.SectorLayers,
+    definition: product_definition.ProductDefinition,
+    here: tuple[slice, slice],
+) -> BoolArray:
+    first = layers.data[definition.layers[0].name].values[here]
+    return np.asarray(first != product_definition.CLASS_NODATA if definition.kind == "class" else ~np.isnan(first))
+
+
+def _add_classes(
+    layers: product_definition.SectorLayers,
+    definition: product_definition.ProductDefinition,
+    here: tuple[slice, slice],
+    weight: FloatArray,
+    sums: FloatArray,
+) -> None:
     name = definition.layers[0].name
-    values, probability = layers.data[name].values, layers.uncertainty[name].values.astype(np.float64)
-    known = values != product_definition.CLASS_NODATA
-    weights, values, probability = weight[known], values[known], probability[known]
-    others = max(len(definition.classes) - 1, 1)
-    figures = []
-    for item in definition.classes:
-        member = values == item.value
-        belonging = np.where(member, probability, (1 - probability) / others)
-        share, low, high = _interval(
-            member.astype(np.float64), np.sqrt(belonging * (1 - belonging)), weights, bounds=(0.0, 1.0)
+    position = np.full(product_definition.CLASS_NODATA + 1, -1, dtype=np.int64)
+    position[[item.value for item in definition.classes]] = np.arange(len(definition.classes))
+    _statistics_kernels.class_sums(
+        np.ascontiguousarray(layers.data[name].values[here]),
+        np.ascontiguousarray(layers.uncertainty[name].values[here], dtype=np.float64),
+        weight,
+        position,
+        float(max(len(definition.classes) - 1, 1)),
+        sums,
+    )
+
+
+def _add_values(
+    layers: product_definition.SectorLayers,
+    definition: product_definition.ProductDefinition,
+    here: tuple[slice, slice],
+    weight: FloatArray,
+    sums: Mapping[str, FloatArray],
+) -> None:
+    for layer in definition.layers:
+        value, sigma = (
+            np.ascontiguousarray(part[layer.name].values[here], dtype=np.float64)
+            for part in (layers.data, layers.uncertainty)
         )
-        area = float(weights.sum())
+        _statistics_kernels.value_sums(value, np.nan_to_num(sigma), weight, sums[layer.name])
+
+
+def _class_figures(definition: product_definition.ProductDefinition, sums: FloatArray) -> list[dict[str, Any]]:
+    area = float(sums[-1, 0])
+    common, independent = sums[:-1, 3].sum(), sums[:-1, 4].sum()
+    figures = []
+    for row, item in enumerate(definition.classes):
+        # Its own pixels with their own doubt, all others as if they might be of this class.
+        linear = common - sums[row, 3] + sums[row, 1]
+        squared = independent - sums[row, 4] + sums[row, 2]
+        share, low, high = _interval(sums[row, 0], linear, squared, area, bounds=(0.0, 1.0))
         figures.append(
             {
                 "value": item.value,
                 "name_en": item.name_en,
                 "name_zh": item.name_zh,
-                "area_m2": float(weights[member].sum()),
+                "area_m2": float(sums[row, 0]),
                 "area_95_m2": [None if low is None else low * area, None if high is None else high * area],
                 "share": share,
                 "share_95": [low, high],
@@ -300,13 +487,9 @@ def _class_figures(
     return figures
 
 
-def _layer_figures(
-    layers: product_definition.SectorLayers, layer: product_definition.ProductLayer, weight: FloatArray
-) -> dict[str, Any]:
-    values = layers.data[layer.name].values.astype(np.float64)
-    sigma = layers.uncertainty[layer.name].values.astype(np.float64)
-    known = np.isfinite(values)
-    mean, low, high = _interval(values[known], sigma[known], weight[known])
+def _layer_figures(layer: product_definition.ProductLayer, sums: FloatArray) -> dict[str, Any]:
+    mean, low, high = _interval(sums[1], sums[3], sums[4], sums[0])
+    spread = None if mean is None else float(np.sqrt(max(sums[2] / sums[0] - mean**2, 0.0)))
     return {
         "name": layer.name,
         "title_en": layer.title_en,
@@ -314,33 +497,28 @@ def _layer_figures(
         "units": layer.units,
         "mean": mean,
         "mean_95": [low, high],
-        "standard_deviation": _spread(values[known], weight[known], mean),
+        "standard_deviation": spread,
     }
 
 
 def _interval(
-    values: FloatArray,
-    sigma: FloatArray,
-    weight: FloatArray,
+    total: float,
+    linear: float,
+    squared: float,
+    weight: float,
     *,
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple[float | None, float | None, float | None]:
-    """Weighted mean with its lower and upper limit; None where there is nothing to average."""
-    total = weight.sum()
-    if not total > 0:
+    """Weighted mean with its lower and upper limit; None where there is nothing to average.
+
+    `total` is the sum of weight and value, `linear` of weight and deviation, `squared` of the square of the latter.
+    """
+    if not weight > 0:
         return None, None, None
-    share = weight / total
-    mean = float((share * values).sum())
-    common = float((share * sigma).sum()) ** 2
-    independent = float((share**2 * sigma**2).sum())
-    half = NORMAL_QUANTILE_95 * float(np.sqrt(ERROR_CORRELATION * common + (1 - ERROR_CORRELATION) * independent))
+    mean = float(total / weight)
+    variance = ERROR_CORRELATION * (linear / weight) ** 2 + (1 - ERROR_CORRELATION) * squared / weight**2
+    half = NORMAL_QUANTILE_95 * float(np.sqrt(max(variance, 0.0)))
     return mean, max(mean - half, bounds[0]), min(mean + half, bounds[1])
-
-
-def _spread(values: FloatArray, weight: FloatArray, mean: float | None) -> float | None:
-    if mean is None:
-        return None
-    return float(np.sqrt((weight * (values - mean) ** 2).sum() / weight.sum()))
 
 
 def _rows(zone: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -46,11 +46,29 @@ def test_analysis_holds_at_its_times() -> None:
 
 
 def test_districts_need_codes() -> None:
-    feature = {"type": "Feature", "properties": {"adcode": 500101}, "geometry": None}
+    ring = [[106.0, 29.0], [107.0, 29.0], [107.0, 30.0], [106.0, 29.0]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"adcode": 500101}, "geometry": outline}
     good = json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
     assert auxiliary.read_districts(good, "districts.geojson") == auxiliary.Validity(None, None)
-    with pytest.raises(quality.BadInputError, match="holds no district"):
-        auxiliary.read_districts(b'{"features": []}', "districts.geojson")
+    for features, words in (
+        ([], r"districts\.geojson"),
+        ([feature, feature], "500101 stands there more than once"),
+        ([feature | {"properties": {"note": 1}}], "object 1 carries no code"),
+        ([feature | {"geometry": {"type": "Point", "coordinates": [106.0, 29.0]}}], "500101 has no area"),
+        ([feature | {"geometry": None}], "without geometry"),
+    ):
+        body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
+        with pytest.raises(quality.BadInputError, match=words):
+            auxiliary.read_districts(body, "districts.geojson")
+
+
+def test_districts_are_known_by_their_chinese_name_too() -> None:
+    ring = [[106.0, 29.0], [107.0, 29.0], [107.0, 30.0], [106.0, 29.0]]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"name": "万州区"}, "geometry": outline}
+    body = json.dumps({"type": "FeatureCollection", "features": [feature]}).encode()
+    assert auxiliary.read_districts(body, "districts.geojson") == auxiliary.Validity(None, None)
 
 
 @pytest.mark.parametrize("kind", sorted(auxiliary.KINDS))

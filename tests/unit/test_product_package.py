@@ -131,6 +131,9 @@ def test_packages_are_complete(built):
             "statistics.json",
             "statistics.csv",
             "prov.json",
+            "quality.json",
+            "brief_zh.html",
+            "brief_en.html",
         }
         if product.definition.kind == "class":
             wanted |= {"data.tif.aux.xml"}

@@ -2,8 +2,22 @@
 
 import typer
 
+from infra.cli.surface import burn, change, damage, exposure, fire, fire_list, landslide, per_pixel, terrain, water
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Water, fire, land: products people act on, from rasters in files."
     "\n\nEvery result says where it does not know: 255 is no data, and the report counts what was left out and why.",
 )
+app.command("change")(change.change)
+app.command("damage")(damage.damage)
+app.command("vegetation")(per_pixel.vegetation)
+app.command("land-cover")(per_pixel.land_cover)
+app.command("fire")(fire.fire)
+app.command("fire-list")(fire_list.fire_list)
+app.command("burn")(burn.burn)
+app.command("water")(water.water)
+app.command("flood")(water.flood)
+app.command("terrain")(terrain.terrain)
+app.command("landslide")(landslide.landslide)
+app.command("exposure")(exposure.exposure)

@@ -1,0 +1,88 @@
+"""What stands still while scenes come and go: terrain, usual water, districts, assets; the newest the operator gave."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from infra import archive, ledger, operator_layers
+from infra.stages.workspace import Workspace
+from infra.surface import terrain_layers
+from processors.imagery import grid
+from products.sectors import statistics
+
+TERRAIN, REFERENCE_WATER, DISTRICTS, ASSETS, SEGMENTS = "terrain", "reference-water", "districts", "assets", "segments"
+
+
+def joined(series: xr.Dataset, workspace: Workspace) -> xr.Dataset:
+    """Give a fused dataset the layers of its place and month.
+
+    Parameters
+    ----------
+    series : xr.Dataset
+        Fused dataset; layers it has are kept.
+    workspace : Workspace
+        Stores of the installation.
+
+    Returns
+    -------
+    xr.Dataset
+        With `elevation`, `slope`, `hand` and others where the terrain of the place is known, `reference_water` where
+        that of the month is.
+    """
+    geobox = grid.geobox_of(series)
+    layers: dict[str, Any] = {}
+    for path in files(TERRAIN, workspace):
+        for name, values in terrain_layers.read(path, geobox).items():
+            layers[name] = values if name not in layers else np.where(np.isnan(layers[name]), values, layers[name])
+    month = int(series["time"].values[-1].astype("datetime64[M]").astype(int)) % 12 + 1
+    water = reference_water(workspace, month=month, geobox=geobox)
+    if water is not None:
+        layers["reference_water"] = water
+    known = {name: values for name, values in layers.items() if name not in series and np.isfinite(values).any()}
+    return series.assign({name: (("y", "x"), values) for name, values in known.items()})
+
+
+def reference_water(workspace: Workspace, *, month: int, geobox: Any) -> Any:
+    """Usual probability of water of a month on a grid [1], None where there is none of that month."""
+    for path in files(REFERENCE_WATER, workspace):
+        found = operator_layers.reference_water(path, month=month, geobox=geobox)
+        if found is not None:
+            return found
+    return None
+
+
+def zones(workspace: Workspace) -> list[statistics.Zone]:
+    """Districts with the outlines the operator supplied, none where there are none."""
+    return [zone for path in files(DISTRICTS, workspace) for zone in operator_layers.districts(path)]
+
+
+def assets(workspace: Workspace) -> list[tuple[str, operator_layers.Assets]]:
+    """Assets and segments the operator supplied, each with the kind of its file."""
+    held = [(ASSETS, operator_layers.assets(path)) for path in files(ASSETS, workspace)]
+    return held + [(SEGMENTS, operator_layers.assets(path, kind="road")) for path in files(SEGMENTS, workspace)]
+
+
+def files(kind: str, workspace: Workspace) -> list[Path]:
+    """Files of a kind of auxiliary data, kept at hand under their content's hash."""
+    return [kept(granule, workspace) for granule in _held(workspace, kind)]
+
+
+def _held(workspace: Workspace, kind: str) -> Iterable[ledger.Granule]:
+    return [granule for granule in workspace.ledger.granules(["auxiliary"]) if granule.attributes["kind"] == kind]
+
+
+def kept(granule: ledger.Granule, workspace: Workspace) -> Path:
+    """Path of an auxiliary file on this machine; read from the store once."""
+    folder = workspace.settings.home / "cache" / archive.short(granule.sha256)
+    path = folder / str(granule.attributes["name"])
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{path.name}.{id(granule)}.part"
+        with part.open("wb") as file:
+            for piece in workspace.stretches(granule):
+                file.write(piece)
+        part.replace(path)
+    return path

@@ -1,0 +1,148 @@
+"""Compiled loops of the fire tests.
+
+Legend: a candidate's background is a square of half width h that grows until enough usable pixels lie in it; the three
+by three pixels around the candidate never count. Columns of the result: 0 count of usable pixels, 1 usable pixels of
+the window, then median and mean absolute deviation from it, layer by layer; last, for every layer that is joined with
+another, slope and mean absolute deviation of what the line leaves.
+"""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def box_sums(values, known, half):
+    """Sum and count over squares, exact in integers: the same whatever block the pixels come in."""
+    rows, columns = values.shape
+    total = np.zeros((rows + 1, columns + 1), dtype=np.int64)
+    count = np.zeros((rows + 1, columns + 1), dtype=np.int32)
+    for i in range(rows):
+        line = np.int64(0)
+        number = np.int32(0)
+        for j in range(columns):
+            if known[i, j]:
+                line += values[i, j]
+                number += 1
+            total[i + 1, j + 1] = total[i, j + 1] + line
+            count[i + 1, j + 1] = count[i, j + 1] + number
+    mean = np.full((rows, columns), np.nan, dtype=np.float32)
+    for i in range(rows):
+        top, bottom = max(i - half, 0), min(i + half + 1, rows)
+        for j in range(columns):
+            left, right = max(j - half, 0), min(j + half + 1, columns)
+            n = count[bottom, right] - count[top, right] - count[bottom, left] + count[top, left]
+            if n > 0:
+                s = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+                mean[i, j] = s / n
+    return mean
+
+
+@numba.njit(cache=True, nogil=True)
+def backgrounds(points, layers, usable, halves, least_share, least_count, joined, base, limits):
+    """Statistics of what surrounds every candidate."""
+    depth, rows, columns = layers.shape
+    result = np.full((points.shape[0], 2 + 2 * depth + 2 * len(joined)), np.nan, dtype=np.float64)
+    buffer = np.empty((2 * halves[-1] + 1) ** 2, dtype=np.float64)
+    for p in range(points.shape[0]):
+        i, j = points[p, 0], points[p, 1]
+        number, chosen = 0, halves[-1]
+        for half in halves:
+            number = 0
+            for r in range(max(i - half, 0), min(i + half + 1, rows)):
+                for c in range(max(j - half, 0), min(j + half + 1, columns)):
+                    if usable[r, c] and (abs(r - i) > 1 or abs(c - j) > 1):
+                        number += 1
+            chosen = half
+            if number >= max(least_share * (2 * half + 1) ** 2, least_count):
+                break
+        result[p, 0] = number
+        result[p, 1] = chosen
+        if number < max(least_share * (2 * chosen + 1) ** 2, least_count):
+            result[p, 0] = 0.0
+            continue
+        for layer in range(depth):
+            n = 0
+            for r in range(max(i - chosen, 0), min(i + chosen + 1, rows)):
+                for c in range(max(j - chosen, 0), min(j + chosen + 1, columns)):
+                    if usable[r, c] and (abs(r - i) > 1 or abs(c - j) > 1):
+                        value = layers[layer, r, c]
+                        if not np.isnan(value):
+                            buffer[n] = value
+                            n += 1
+            if n == 0:
+                continue
+            middle = np.median(buffer[:n])
+            spread = 0.0
+            for k in range(n):
+                spread += abs(buffer[k] - middle)
+            result[p, 2 + 2 * layer] = middle
+            result[p, 3 + 2 * layer] = spread / n
+        for k in range(len(joined)):
+            y0, x0 = result[p, 2 + 2 * joined[k]], result[p, 2 + 2 * base]
+            n = 0
+            product = square = 0.0
+            for r in range(max(i - chosen, 0), min(i + chosen + 1, rows)):
+                for c in range(max(j - chosen, 0), min(j + chosen + 1, columns)):
+                    if usable[r, c] and (abs(r - i) > 1 or abs(c - j) > 1):
+                        x, y = layers[base, r, c] - x0, layers[joined[k], r, c] - y0
+                        if not np.isnan(x + y):
+                            product += x * y
+                            square += x * x
+                            n += 1
+            if n == 0:
+                continue
+            slope = min(max(product / square if square > 0.0 else 0.0, limits[k, 0]), limits[k, 1])
+            spread = 0.0
+            for r in range(max(i - chosen, 0), min(i + chosen + 1, rows)):
+                for c in range(max(j - chosen, 0), min(j + chosen + 1, columns)):
+                    if usable[r, c] and (abs(r - i) > 1 or abs(c - j) > 1):
+                        x, y = layers[base, r, c] - x0, layers[joined[k], r, c] - y0
+                        if not np.isnan(x + y):
+                            spread += abs(y - slope * x)
+            result[p, 2 + 2 * depth + 2 * k] = slope
+            result[p, 3 + 2 * depth + 2 * k] = spread / n
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def surroundings(points, fire, reach):
+    """For every pixel within reach of a fire, the nearest fire; the first in reading order where two are as near."""
+    rows, columns = fire.shape
+    owner = np.full((rows, columns), -1, dtype=np.int32)
+    nearest = np.full((rows, columns), 1 << 30, dtype=np.int32)
+    for p in range(points.shape[0]):
+        i, j = points[p, 0], points[p, 1]
+        for r in range(max(i - reach, 0), min(i + reach + 1, rows)):
+            for c in range(max(j - reach, 0), min(j + reach + 1, columns)):
+                apart = (r - i) ** 2 + (c - j) ** 2
+                if apart < nearest[r, c]:
+                    nearest[r, c] = apart
+                    owner[r, c] = p
+    return owner
+
+
+@numba.njit(cache=True, nogil=True)
+def swir_backgrounds(points, ratio, swir, usable, half, least_count):
+    """Mean and standard deviation of ratio and reflectance around every candidate."""
+    rows, columns = ratio.shape
+    result = np.full((points.shape[0], 5), np.nan, dtype=np.float64)
+    for p in range(points.shape[0]):
+        i, j = points[p, 0], points[p, 1]
+        n = 0
+        s1 = s2 = q1 = q2 = 0.0
+        for r in range(max(i - half, 0), min(i + half + 1, rows)):
+            for c in range(max(j - half, 0), min(j + half + 1, columns)):
+                if usable[r, c]:
+                    a, b = float(ratio[r, c]), float(swir[r, c])
+                    n += 1
+                    s1 += a
+                    s2 += b
+                    q1 += a * a
+                    q2 += b * b
+        result[p, 0] = n
+        if n >= least_count:
+            result[p, 1] = s1 / n
+            result[p, 2] = np.sqrt(max(q1 / n - (s1 / n) ** 2, 0.0))
+            result[p, 3] = s2 / n
+            result[p, 4] = np.sqrt(max(q2 / n - (s2 / n) ** 2, 0.0))
+    return result
