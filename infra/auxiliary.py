@@ -114,7 +114,7 @@ def read_raster(body: bytes, name: str) -> Validity:
 
 def read_districts(body: bytes, name: str) -> Validity:
     """Check district polygons: outlines with a code each, none twice; they hold until replaced."""
-    from infra import operator_layers
+    from infra.surface import operator_layers
 
     with _as_file(body, name) as path:
         operator_layers.districts(path)
@@ -123,7 +123,7 @@ def read_districts(body: bytes, name: str) -> Validity:
 
 def read_assets(body: bytes, name: str) -> Validity:
     """Check assets or segments: objects with a place, no identity twice; they hold until replaced."""
-    from infra import operator_layers
+    from infra.surface import operator_layers
 
     with _as_file(body, name) as path:
         operator_layers.assets(path)
@@ -144,8 +144,8 @@ def read_terrain(body: bytes, name: str) -> Validity:
 
 def read_reference_water(body: bytes, name: str) -> Validity:
     """Check usual water: a raster that says of which month it is; it holds until replaced."""
-    from infra import operator_layers
     from infra.imagery import raster_file
+    from infra.surface import operator_layers
 
     checked = read_raster(body, name)
     with _as_file(body, name) as path, raster_file.open_raster(path) as raster:

@@ -26,7 +26,11 @@ def _group() -> None:
 @app.command()
 def run(
     bbox: str = typer.Option(..., "--bbox", metavar="W,S,E,N", help="Area in degrees, WGS 84: 106.2,29.3,106.9,29.9"),
-    since: str = typer.Option(..., "--since", help="Scenes observed from then on count: 2026-07-15T06:00 (UTC)."),
+    since: str = typer.Option(
+        ...,
+        "--since",
+        help="Begin of the event, 2026-07-15T06:00 (UTC): scenes from then on are mapped, those before are the reference.",
+    ),
     until: str | None = typer.Option(
         None, "--until", help="The request ends then; scenes landing before are answered."
     ),

@@ -21,6 +21,7 @@ def run(
     geobox: GeoBox | None = None,
     bands: Sequence[str] | None = None,
     stated: scene_reading.Stated | None = None,
+    plain: bool = False,
 ) -> dict[str, Any]:
     """Convert a scene.
 
@@ -36,6 +37,8 @@ def run(
         Layers; default all reflectance bands, of a radar scene all polarizations.
     stated : Stated, optional
         What the product cannot say itself.
+    plain : bool
+        Whether an uncompressed GeoTIFF without overviews is wanted.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def run(
             "LEVEL": about["level"],
             **({} if optical else {"BACKSCATTER_UNIT": "power"}),
         },
+        plain=plain,
     ) as writer:
 
         def consume(tile: tiling.Tile, values: npt.NDArray[np.float32]) -> None:

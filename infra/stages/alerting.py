@@ -11,7 +11,7 @@ from infra.stages import package_document, sector_packages
 from infra.stages.workspace import NewGranule, Workspace
 from infra.surface import vector_file
 from processors import quality
-from products import alert, stac
+from products import alert, feature_table, stac
 from products.sectors import statistics
 
 KIND = "alert"
@@ -92,10 +92,19 @@ def _states(made: sector_packages.Made, name: str) -> dict[str, list[str]]:
     table = next((table for table in made.tables if table.name == name and "state" in table.columns), None)
     if table is None:
         return {}
-    states = {f"{name}@": list(table.columns["state"])}
+    states = {f"{name}@": _sure(table)}
     for zone in made.zones:
-        states[f"{name}@{zone.code}"] = list(statistics.features_inside(table, zone).columns["state"])
+        states[f"{name}@{zone.code}"] = _sure(statistics.features_inside(table, zone))
     return states
+
+
+def _sure(table: feature_table.FeatureTable) -> list[str]:
+    """States of assets, where one that is exposed counts only if the lower limit of its share is above nothing."""
+    low = np.asarray(table.columns["exposed_share_low"], dtype=np.float64)
+    return [
+        "doubtful" if state == "exposed" and not share > 0 else state
+        for state, share in zip(table.columns["state"], low, strict=True)
+    ]
 
 
 def _in_force(identity: str, workspace: Workspace) -> alert.Previous | None:

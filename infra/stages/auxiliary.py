@@ -5,9 +5,10 @@ import logging
 from pathlib import PurePosixPath
 from typing import Any
 
-from infra import archive, auxiliary, ledger, operator_layers
+from infra import archive, auxiliary, ledger
 from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
+from infra.surface import operator_layers
 from processors import quality
 
 log = logging.getLogger(__name__)

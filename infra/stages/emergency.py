@@ -18,7 +18,7 @@ import numpy as np
 
 from infra import archive, ledger
 from infra.imagery import scene_reading
-from infra.stages import alerting, sector_packages, static_layers
+from infra.stages import alerting, emergency_flood, landed_scenes, sector_packages, static_layers
 from infra.stages.execution import NotApplicableError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
@@ -150,7 +150,7 @@ def survey(unit: Unit, workspace: Workspace) -> UnitResult:
     name = archive.landing_name(landed.key)
     if Path(name).suffix == ".nc":
         raise NotApplicableError(f"{name} is a series of dates, which the routine chain reads")
-    facts = _facts(_fetched(landed, workspace), landed)
+    facts = _facts(landed_scenes.fetched(landed, workspace), landed)
     identity = archive.identity("scene", archive.short(landed.sha256))
     made = NewGranule(
         kind=FACTS,
@@ -162,16 +162,6 @@ def survey(unit: Unit, workspace: Workspace) -> UnitResult:
         attributes=facts,
     )
     return UnitResult((made,), report=facts)
-
-
-def _fetched(landed: ledger.Granule, workspace: Workspace) -> Path:
-    """The landed file under the name it had, for names tell formats apart."""
-    folder = workspace.scratch_folder(archive.short(landed.sha256))
-    path = folder / archive.landing_name(landed.key)
-    with path.open("wb") as file:
-        for piece in workspace.stretches(landed):
-            file.write(piece)
-    return path
 
 
 def _facts(file: Path, landed: ledger.Granule) -> dict[str, Any]:
@@ -231,21 +221,27 @@ def respond(unit: Unit, workspace: Workspace) -> UnitResult:
     identity, _, code = str(unit.variant).partition(".")
     asked = _request_of(workspace.ledger.granules([REQUEST], ids=[identity])[0])
     product = sector_packages.definition_in_force(code)
-    scenes = [*_earlier(facts, workspace), facts]
-    series = _series(scenes, asked, product, workspace)
-    made = sector_packages.build(series, product, workspace, group=identity)
+    scenes = [*_earlier(facts, asked, workspace), facts]
+    radar = bool(facts.attributes["polarizations"])
+    if code == "flood-extent" and radar:
+        made = emergency_flood.build(scenes, asked.bbox, product, workspace, group=identity)
+    else:
+        made = sector_packages.build(_series(scenes, asked, product, workspace), product, workspace, group=identity)
     alerts = alerting.alerts_of(made, workspace, group=identity, any_age=True)
     report = {**made.report, "alerts": [alert.id for alert in alerts.granules], "request": asdict(asked)}
     return UnitResult((made.granule, *alerts.granules), report=report, partial=made.partial or alerts.trouble)
 
 
-def _earlier(facts: ledger.Granule, workspace: Workspace) -> list[ledger.Granule]:
-    """Scenes of the same sensor over the same place before this one, oldest first."""
+def _earlier(facts: ledger.Granule, asked: Request, workspace: Workspace) -> list[ledger.Granule]:
+    """Scenes of the same sensor over the same place before the event, oldest first.
+
+    Scenes since the event began are no reference: on the second day of a flood the first would make it usual water.
+    """
     now = dt.datetime.fromisoformat(facts.attributes["time"])
     found = [
         (now - dt.datetime.fromisoformat(other.attributes["time"]), other)
         for other in workspace.ledger.granules([FACTS])
-        if _same_view(facts.attributes, other.attributes)
+        if other.attributes["time"] < asked.since and _same_view(facts.attributes, other.attributes)
     ]
     near = sorted((age, other.id, other) for age, other in found if dt.timedelta() < age < _patience())
     return [other for _age, _id, other in reversed(near[:EARLIER_SCENES])]
@@ -266,13 +262,9 @@ def _series(
     scenes: Sequence[ledger.Granule], asked: Request, product: definition.ProductDefinition, workspace: Workspace
 ) -> Any:
     """The scenes as one masked series on the grid of the newest, cut to the box, with the layers that stand still."""
-    landed = {granule.sha256: granule for granule in workspace.ledger.granules(["landed_scene"])}
-    gone = [facts.id for facts in scenes if facts.attributes["sha256"] not in landed]
-    if gone:
-        raise NotApplicableError(f"{', '.join(gone)} is no longer in the landing store")
-    opened = [scene_reading.open_scene(_fetched(landed[facts.attributes["sha256"]], workspace)) for facts in scenes]
+    opened = [scene_reading.open_scene(path) for path in landed_scenes.files(scenes, workspace)]
     try:
-        target = _window(opened[-1], asked)
+        target = landed_scenes.window(opened[-1], asked.bbox)
         layers = len(opened[-1].bands or opened[-1].polarizations)
         while len(opened) > 1 and target.shape[0] * target.shape[1] * layers * len(opened) > LARGEST_SERIES:
             opened.pop(0).close()
@@ -284,14 +276,3 @@ def _series(
     used = scenes[-series.sizes["time"] :]
     inputs = [{"id": facts.attributes["key"], "sha256": facts.attributes["sha256"]} for facts in used]
     return static_layers.joined(series.assign_attrs(inputs=json.dumps(inputs)), workspace)
-
-
-def _window(scene: scene_reading.Scene, asked: Request) -> Any:
-    """Part of the scene's own grid inside the box of the request."""
-    own = scene.geobox
-    corners = own.footprint("EPSG:4326").boundingbox
-    west, south = max(asked.bbox[0], corners.left), max(asked.bbox[1], corners.bottom)
-    east, north = min(asked.bbox[2], corners.right), min(asked.bbox[3], corners.top)
-    if west >= east or south >= north:
-        raise NotApplicableError(f"{scene.path.name} lies outside the box")
-    return grid.within(own, (west, south, east, north))

@@ -11,11 +11,11 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from infra import archive, operator_layers, product_parameters
+from infra import archive, product_parameters
 from infra.stages import package_document, static_layers
 from infra.stages.execution import NotApplicableError
 from infra.stages.workspace import NewGranule, Workspace
-from infra.surface import vector_file
+from infra.surface import operator_layers, vector_file
 from processors.imagery import grid
 from products import exposure, feature_table, stac
 from products.sectors import definition, package, registry, statistics
@@ -149,7 +149,7 @@ def with_exposure(
 
 
 def _exposed(held: operator_layers.Assets, hazard: exposure.Hazard, which: str) -> feature_table.FeatureTable:
-    box = shapely.box(*hazard.geobox.footprint("EPSG:4326").boundingbox.bbox)
+    box = shapely.box(*grid.geographic_bounds(hazard.geobox))
     places = vector_file.carried(held.geometry, held.crs, "EPSG:4326")
     here = np.asarray(shapely.intersects(places, box), dtype=bool)
     found = exposure.join(held.geometry[here], held.crs, hazard=hazard)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from infra import archive, ledger, operator_layers
+from infra import archive, ledger
 from infra.stages.workspace import Workspace
-from infra.surface import terrain_layers
+from infra.surface import operator_layers, terrain_layers
 from processors.imagery import grid
 from products.sectors import statistics
 

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import shapely
 from rasterio.windows import Window
 
-from infra import operator_layers
 from infra.imagery import raster_file
-from infra.surface import terrain_layers, vector_file
+from infra.surface import operator_layers, terrain_layers, vector_file
 from processors.imagery import grid
 from processors.quality import BadInputError
 from products import exposure, vector, vector_exposure

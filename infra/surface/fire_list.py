@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infra import operator_layers
+from infra.surface import operator_layers
 from processors.imagery import fire_list
 from processors.quality import BadInputError
 from products import vector

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from infra.surface import scene_files
+from infra.surface import radar_scene_files, scene_files
 from processors.quality import BadInputError
+from processors.simulation import radar_water_scene, river_scene, ship_scene
 
 
 class Kind(NamedTuple):
@@ -26,7 +27,11 @@ class Kind(NamedTuple):
     """Options that the seed draws."""
 
 
-KINDS: dict[str, Kind] = {}
+KINDS: dict[str, Kind] = {
+    "water": Kind(radar_water_scene.simulate_water_scene, radar_scene_files.of_water, radar_scene_files.drawn_water),
+    "river": Kind(river_scene.simulate_river_scene, radar_scene_files.of_river, radar_scene_files.drawn_river),
+    "ship": Kind(ship_scene.simulate_ship_scene, radar_scene_files.of_ships, radar_scene_files.drawn_ships),
+}
 """Kinds of scene by the name the command knows them by."""
 
 

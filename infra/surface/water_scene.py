@@ -320,7 +320,7 @@ def linear(values: Float32Array, *, unit: Unit) -> Float32Array:
     Returns
     -------
     Float32Array
-        [1]; zero in all bands is no data in linear units; zero in one, as subtraction of noise leaves, is nearly nothing.
+        [1]; zero in all bands is no data in linear units; in one, as subtraction of noise leaves it, nearly nothing.
     """
     if unit == "db":
         known = (values > _PLAUSIBLE[0]) & (values < _PLAUSIBLE[1])

@@ -149,7 +149,7 @@ def whole_step(row: float, column: float, size: tuple[float, float]) -> tuple[fl
     Parameters
     ----------
     row, column : float
-        Direction in pixels per metre.
+        Direction [pixel m-1].
     size : tuple
         Height and width of a pixel [m].
 
@@ -183,7 +183,7 @@ def scan(
     incidence : array
         Angle from the vertical (row, column) [rad]; of shape (1, 1) where it is the same everywhere.
     direction : tuple
-        Away from the radar, rows and columns per metre.
+        Away from the radar, rows and columns per metre [pixel m-1].
     size : tuple
         Height and width of a pixel [m].
     bounds : tuple

@@ -87,6 +87,7 @@ _CLOUD = np.array([0.56, 0.57, 0.58, 0.60, 0.45, 0.36], dtype=np.float32)
 
 _MARGIN = 40
 _FAR = np.float32(1e4)
+_LARGEST_RESERVOIR = 0.05
 _SMALLEST = 1e-4
 
 
@@ -452,7 +453,9 @@ def _channels(
     path = path @ rotation.T + middle
     count = len(path)
     along = np.arange(count) * 0.25 * pixel_size
-    width = asked.river_width / pixel_size * np.exp(0.3 * _noise(rng, count, 400))
+    # In a small scene a river of that width would leave no land.
+    mean = min(asked.river_width / pixel_size, 0.09 * (min(shape) - 2 * _MARGIN))
+    width = mean * np.exp(np.clip(0.3 * _noise(rng, count, 400), -0.6, 0.45))
     plain = np.clip(0.09 * extent * np.exp(0.9 * _noise(rng, count, 400)) - 12.0, 1.5, None)
     base = rng.uniform(160.0, 220.0)
     river = _Channel(path, width, base + 3e-4 * along, plain, np.ones(count))
@@ -482,7 +485,7 @@ def _tributary(
     along = np.arange(count) * 0.25 * pixel_size
     mouth = rng.uniform(30.0, 150.0) / pixel_size
     width = np.clip(mouth * np.exp(0.15 * _noise(rng, count, 200)) * (1.0 - 0.5 * np.arange(count) / count), 2.5, None)
-    level = river.level[place] + np.maximum(along - 60.0, 0.0) * rng.uniform(0.004, 0.012)
+    level = float(river.level[place]) + np.maximum(along - 60.0, 0.0) * float(rng.uniform(0.004, 0.012))
     plain = np.clip(0.02 * extent * np.exp(0.7 * _noise(rng, count, 300)) - 3.0, 0.5, None)
     return _Channel(path, width, level, plain, np.full(count, rng.uniform(0.3, 0.6)))
 
@@ -555,9 +558,10 @@ def _with_lakes(rng: np.random.Generator, ground: _Ground, asked: SceneOptions) 
     z, lake, unnoted = ground.z.copy(), ground.lake.copy(), ground.unnoted.copy()
     rows, columns = np.indices(z.shape, dtype=np.float32)
     wobble = imagery_landscape.fractal_field(rng, z.shape, exponent=3.6, longest=40.0)
-    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(z, 3.0)))
+    down, right = np.gradient(ndimage.gaussian_filter(z, 3.0))
+    slope = np.asarray(np.hypot(down, right), dtype=np.float32)
     for number in range(asked.lakes + asked.ponds):
-        radius = rng.uniform(9.0, 24.0) if number < asked.lakes else rng.uniform(2.0, 5.0)
+        radius = rng.uniform(0.03, 0.06) * min(z.shape) if number < asked.lakes else rng.uniform(2.0, 5.0)
         place = _level_place(rng, slope, ground.edge, 2.0 * radius)
         stretch, turn = rng.uniform(1.0, 2.0), rng.uniform(0.0, math.pi)
         reach = int(5.0 * radius) + 4
@@ -611,7 +615,8 @@ def _with_reservoir(ground: _Ground, stream: _Channel) -> _Ground:
         z = np.where(wall, np.maximum(ground.z, level + 4.0), ground.z)
         label, _ = ndimage.label(z < level)
         pool = label == label[row, column]
-        if label[row, column] and not (pool & (along < 0.0)).any():
+        kept = label[row, column] and not (pool & (along < 0.0)).any()
+        if kept and pool.mean() < _LARGEST_RESERVOIR:
             near = ndimage.binary_dilation(pool, iterations=2) & (along > 0.0)
             lake = np.where(near, np.minimum(ground.lake, z - np.float32(level)), ground.lake)
             return ground._replace(z=z, height=z - ground.level, lake=lake)

@@ -414,7 +414,8 @@ def _covered(shapes: _Shapes, shape: tuple[int, int], cells: int) -> Raster:
     steps = (np.arange(cells) + 0.5) / cells - 0.5
     inner = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(1, -1, 2)
     points = (middles[mixed][:, None, :] + inner).reshape(-1, 2)
-    wet = (_margin(shapes, points) < 0.0).reshape(-1, cells * cells)
+    # A cell the outline crosses counts by its distance from it: exact where the outline runs along rows or columns.
+    wet = np.clip(0.5 - cells * _margin(shapes, points), 0.0, 1.0).reshape(-1, cells * cells)
     share[mixed] = wet.mean(axis=1)
     return np.asarray(share.reshape(shape))
 
@@ -507,19 +508,17 @@ def describe(reaches: Sequence[Reach], *, spacing: float) -> list[dict[str, Any]
     list of dict
         reach, x, y, tangent, width, water_width, measurable.
     """
-    step = max(int(round(spacing / _SPACING)), 1)
-    records = []
-    for number, reach in enumerate(reaches):
-        for k in range(0, len(reach.x), step):
-            records.append(
-                {
-                    "reach": number,
-                    "x": float(reach.x[k]),
-                    "y": float(reach.y[k]),
-                    "tangent": float(reach.tangent[k]),
-                    "width": float(reach.width[k]),
-                    "water_width": float(reach.water_width[k]),
-                    "measurable": bool(reach.measurable[k]),
-                }
-            )
-    return records
+    step = max(round(spacing / _SPACING), 1)
+    return [
+        {
+            "reach": number,
+            "x": float(reach.x[k]),
+            "y": float(reach.y[k]),
+            "tangent": float(reach.tangent[k]),
+            "width": float(reach.width[k]),
+            "water_width": float(reach.water_width[k]),
+            "measurable": bool(reach.measurable[k]),
+        }
+        for number, reach in enumerate(reaches)
+        for k in range(0, len(reach.x), step)
+    ]

@@ -231,7 +231,7 @@ def render(
     bytes
         HTML in UTF-8.
     """
-    # Sums differ in their last digits with the place of the arrays in memory, and a page must not.
+    # The last digits of a sum differ between machines, and a page must not.
     summary = provenance.plain(summary)
     words, whole = _WORDS[language], summary["area"]
     chinese = language == "zh"
@@ -339,7 +339,7 @@ def _district(zone: Mapping[str, Any], language: Language) -> dict[str, Any]:
         "area": _area(zone["area_m2"]),
         "cells": cells,
         "excluded": _percent(zone["excluded_share"]),
-        "clear": _percent(zone["clear_share"]),
+        "seen": _percent(zone["clear_share"]),
     }
 
 

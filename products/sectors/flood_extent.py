@@ -84,7 +84,7 @@ def flood_extent_layers(fused: xr.Dataset, *, parameters: FloodExtentParameters)
     looks = _looks(inputs, parameters)
     model = _learned(inputs, looks, parameters)
     found = _mapped(inputs, looks, model, parameters)
-    chance = _class_probability(found)
+    chance = class_probability(found.classes, flood_chance=found.flood, water_chance=found.water)
     like = fused["qa"].isel(time=latest, drop=True)
     return definition.SectorLayers(
         data=xr.Dataset({LAYER: like.copy(data=found.classes)}),
@@ -274,19 +274,33 @@ def _mapped(
     return flood.FloodMap(classes, chances[0], chances[1])
 
 
-def _class_probability(found: flood.FloodMap) -> Singles:
-    chance = np.full(found.classes.shape, np.nan, dtype=np.float32)
-    permanent = np.clip(found.water - found.flood, 0.0, 1.0)
+def class_probability(classes: npt.NDArray[np.uint8], *, flood_chance: Singles, water_chance: Singles) -> Singles:
+    """Probability of the class given.
+
+    Parameters
+    ----------
+    classes : numpy.ndarray
+        Classes (y, x).
+    flood_chance : numpy.ndarray
+        Probability of flood (y, x) [1].
+    water_chance : numpy.ndarray
+        Probability of water (y, x) [1].
+
+    Returns
+    -------
+    numpy.ndarray
+        Probability (y, x) [1], NaN without data; excluded is no statement of chance, geometry alone says so.
+    """
+    chance = np.full(classes.shape, np.nan, dtype=np.float32)
     by_class = {
-        flood.DRY: 1.0 - found.water,
-        flood.PERMANENT: permanent,
-        flood.FLOOD: found.flood,
-        flood.PROBABLE: found.flood,
+        flood.DRY: 1.0 - water_chance,
+        flood.PERMANENT: np.clip(water_chance - flood_chance, 0.0, 1.0),
+        flood.FLOOD: flood_chance,
+        flood.PROBABLE: flood_chance,
     }
     for value, layer in by_class.items():
-        chance = np.where(found.classes == value, layer, chance)
-    # Excluded is no statement of chance: geometry alone says so.
-    return np.where(found.classes == flood.EXCLUDED, np.float32(1.0), chance).astype(np.float32)
+        chance = np.where(classes == value, layer, chance)
+    return np.where(classes == flood.EXCLUDED, np.float32(1.0), chance).astype(np.float32)
 
 
 def _facts(

@@ -58,7 +58,7 @@ def outlines(
     *,
     definition: product_definition.ProductDefinition,
     geobox: geo_box.GeoBox,
-) -> tuple[feature_table.FeatureTable, ...]:
+) -> Outlines:
     """Polygons of the classes a product outlines.
 
     Areas smaller than the definition's least outline, and those beyond the `MOST` largest of a class, stay in the

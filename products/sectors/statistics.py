@@ -124,7 +124,12 @@ def summarize(
     processors.quality.BadInputError
         Where an outline cannot be carried to the grid (cause ``outline_datum``).
     """
-    whole = {"code": "", "name_en": "", "name_zh": "", **_zone_figures(layers, definition, evidence, geobox, None)}
+    whole = {
+        "code": "",
+        "name_en": "",
+        "name_zh": "",
+        **(_zone_figures(layers, definition, evidence, geobox, None) or {}),
+    }
     whole |= _object_counts(layers, None)
     covered, outside = [], []
     for zone in zones:

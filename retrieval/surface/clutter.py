@@ -10,7 +10,8 @@ Doubles = npt.NDArray[np.float64]
 
 MOST_UNIFORM = 1e3
 """Shape of the texture beyond which it is as good as none [1]."""
-_NODES = 200
+_NODES = 1600
+_ROUGHEST = 0.2
 
 
 class Clutter(NamedTuple):
@@ -47,9 +48,9 @@ def exceedance(factor: float, clutter: Clutter) -> float:
     """
     if clutter.shape >= MOST_UNIFORM:
         return float(special.gammaincc(clutter.looks, clutter.looks * factor))
-    # Equal steps of probability leave out the far tail that decides; equal steps of its logarithm do not.
+    # Equal steps of probability would leave out the far tail of the texture that decides.
     spread = 12.0 / np.sqrt(clutter.shape) + 2.0
-    logarithm = np.linspace(-3.0 * spread, spread, 8 * _NODES)
+    logarithm = np.linspace(-3.0 * spread, spread, _NODES)
     texture = np.exp(logarithm)
     density = np.exp(
         clutter.shape * np.log(clutter.shape) - special.gammaln(clutter.shape)
@@ -106,16 +107,16 @@ def fit(values: Doubles, *, looks: float, quantile: float) -> Clutter:
     kept = kept / kept.mean()
     excess = (float(np.mean(kept**2)) / (1.0 + 1.0 / looks)) - 1.0
     shape = MOST_UNIFORM if excess <= 1.0 / MOST_UNIFORM else 1.0 / excess
-    return Clutter(looks, float(np.clip(min(shape, _shape_of(above, looks, 1.0 - quantile)), 0.2, MOST_UNIFORM)))
+    return Clutter(looks, float(np.clip(min(shape, _shape_of(above, looks, 1.0 - quantile)), _ROUGHEST, MOST_UNIFORM)))
 
 
 def _shape_of(above: float, looks: float, rate: float) -> float:
     def apart(logarithm: float) -> float:
         return exceedance(above, Clutter(looks, float(np.exp(logarithm)))) - rate
 
-    low, high = np.log(0.2), np.log(0.99 * MOST_UNIFORM)
-    if apart(high) >= 0 and apart(low) >= 0:
-        return 0.2
-    if apart(high) <= 0 and apart(low) <= 0 or apart(low) <= 0:
+    low, high = np.log(_ROUGHEST), np.log(0.99 * MOST_UNIFORM)
+    if apart(high) >= 0:
         return MOST_UNIFORM
-    return float(np.exp(optimize.brentq(apart, low, high, xtol=1e-3))) if apart(high) < 0 else 0.2
+    if apart(low) <= 0:
+        return _ROUGHEST
+    return float(np.exp(optimize.brentq(apart, low, high, xtol=1e-3)))

@@ -228,7 +228,7 @@ def map_flood(
     """
     cases = _cases(after, before, model, place, parameters, same_month)
     odds = np.log(np.clip(cases.wet, _TINY, None) / np.clip(1.0 - cases.wet, _TINY, None)).astype(np.float32)
-    shore = 0.0 if after.optical else parameters.water.shore
+    shore = parameters.water.shore
     water = radar_water.regularized(np.ascontiguousarray(odds), parameters=parameters.water, shore=shore)
     share = np.log(np.clip(cases.new, _TINY, None) / np.clip(1.0 - cases.new, _TINY, None)).astype(np.float32)
     new = radar_water.smoothed(np.ascontiguousarray(share), parameters=parameters.water)

@@ -119,9 +119,9 @@ def fit(before: FloatArray, after: FloatArray, *, parameters: ChangeParameters |
     Parameters
     ----------
     before : FloatArray
-        Bands of the first date (pixel, band), finite.
+        Bands of the first date (pixel, band), finite, any unit [1].
     after : FloatArray
-        Bands of the second date (pixel, band), finite.
+        Bands of the second date (pixel, band), finite, any unit [1].
     parameters : ChangeParameters, optional
         Choices.
 
@@ -181,9 +181,9 @@ def chi_square(before: FloatArray, after: FloatArray, alteration: Alteration) ->
     Parameters
     ----------
     before : FloatArray
-        Bands of the first date (pixel, band).
+        Bands of the first date (pixel, band), any unit [1].
     after : FloatArray
-        Bands of the second date (pixel, band).
+        Bands of the second date (pixel, band), any unit [1].
     alteration : Alteration
         The combinations.
 

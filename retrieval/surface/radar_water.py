@@ -54,13 +54,15 @@ class RadarWaterParameters:
         Edge of the windows looks are counted in [pixel].
     fewest_looks : float
         Looks below which the map is flagged [1].
+    weakest : float
+        Backscatter below which noise, or its subtraction, is all there is [dB].
     temper : float
         Part of the log-likelihood ratio that counts, for filtered neighbors are no independent evidence [1].
     coupling : float
         Log-odds one neighbor of certain class adds [1].
     shore : float
-        Log-odds added halfway between wet and dry neighbors where radar is alone: land outshines the water it shares
-        a pixel with, so that half of a pixel under water looks like land [1].
+        Log-odds added halfway between wet and dry neighbors: land outshines the water it shares a pixel with, in
+        radar and short-wave infrared alike, so that a pixel half under water looks like land [1].
     sweeps : int
         Rounds of the random field [1].
     smallest_patch : int
@@ -101,9 +103,10 @@ class RadarWaterParameters:
     anchor_reach: float = 4.0
     looks_window: int = 9
     fewest_looks: float = 2.5
+    weakest: float = -26.0
     temper: float = 0.65
     coupling: float = 0.15
-    shore: float = 1.5
+    shore: float = 1.0
     sweeps: int = 5
     smallest_patch: int = 10
     threshold: float = 0.5
@@ -271,7 +274,8 @@ def evidence(
     groups: list[Singles] = []
     roles: tuple[str, ...] = ()
     if power:
-        groups.append(radar_group(power, number_of_looks=number_of_looks, hidden=hidden))
+        group = radar_group(power, number_of_looks=number_of_looks, hidden=hidden)
+        groups.append(np.maximum(group, np.float32(parameters.weakest)))
         roles = _roles(power)
     if reflectance:
         groups.append(optical_water.features(reflectance, parameters=parameters.optical))
@@ -642,5 +646,4 @@ def map_water(seen: Evidence, *, model: SceneModel, place: Surroundings, paramet
     if high is not None:
         least = np.float32(np.log(parameters.prior_floor / (1.0 - parameters.prior_floor)))
         base = np.where(high & np.isfinite(base), np.minimum(base, least), base)
-    shore = 0.0 if seen.optical else parameters.shore
-    return regularized(np.ascontiguousarray(base), parameters=parameters, shore=shore)
+    return regularized(np.ascontiguousarray(base), parameters=parameters, shore=parameters.shore)

@@ -134,7 +134,10 @@ class MixtureParameters:
     narrowest_backscatter : float
         Least standard deviation of a kind [dB].
     narrowest_optical : float
-        Least standard deviation of a kind [1].
+        Least standard deviation of a kind of land [1].
+    narrowest_wet_optical : float
+        The same of water: pixels along the shore that hold some land, and turbid water where clear water prevails, are
+        not to be land because the clear water of a scene is all alike [1].
     widest : float
         Greatest standard deviation of a kind as a multiple of the expected one [1].
     correlation : float
@@ -153,6 +156,7 @@ class MixtureParameters:
     settled: float = 3e-4
     narrowest_backscatter: float = 0.9
     narrowest_optical: float = 0.06
+    narrowest_wet_optical: float = 0.15
     widest: float = 1.2
     correlation: float = 0.6
     above_water: float = 2.0
@@ -226,7 +230,7 @@ class Anchor(NamedTuple):
 class _Limits(NamedTuple):
     lower: Doubles
     upper: Doubles
-    narrowest: float
+    narrowest: Doubles
     widest: Doubles
     correlation: float
     above: Doubles
@@ -473,7 +477,7 @@ def _moved(values: Doubles, shares: Doubles, group: Group, first: Group, limit: 
 
 def _bounded(matrix: Doubles, limit: _Limits, kind: int, dimensions: int) -> Doubles:
     spread = np.sqrt(np.diag(matrix).clip(_TINY))
-    kept = np.clip(spread, limit.narrowest, limit.widest[kind])
+    kept = np.clip(spread, limit.narrowest[kind], limit.widest[kind])
     ratio = matrix[0, 1] / (spread[0] * spread[1]) if dimensions == 2 else 0.0
     cross = np.clip(ratio, -limit.correlation, limit.correlation) * kept[0] * kept[1]
     return np.array([[kept[0] ** 2, cross], [cross, kept[1] ** 2]])
@@ -482,13 +486,17 @@ def _bounded(matrix: Doubles, limit: _Limits, kind: int, dimensions: int) -> Dou
 def _limits(polarizations: tuple[str, ...], optical: bool, parameters: MixtureParameters) -> tuple[_Limits, ...]:
     result = []
     if polarizations:
-        result.append(_ranges(polarizations, "backscatter_spread", parameters.narrowest_backscatter, parameters))
+        least = (parameters.narrowest_backscatter, parameters.narrowest_backscatter)
+        result.append(_ranges(polarizations, "backscatter_spread", least, parameters))
     if optical:
-        result.append(_ranges(("index", "darkness"), "optical_spread", parameters.narrowest_optical, parameters))
+        least = (parameters.narrowest_optical, parameters.narrowest_wet_optical)
+        result.append(_ranges(("index", "darkness"), "optical_spread", least, parameters))
     return tuple(result)
 
 
-def _ranges(features: tuple[str, ...], spread: str, narrowest: float, parameters: MixtureParameters) -> _Limits:
+def _ranges(
+    features: tuple[str, ...], spread: str, narrowest: tuple[float, float], parameters: MixtureParameters
+) -> _Limits:
     ranges = np.zeros((len(parameters.kinds), 2, 3))
     for row, kind in zip(ranges, parameters.kinds, strict=True):
         row[: len(features)] = [getattr(kind, name) for name in features]
@@ -498,7 +506,8 @@ def _ranges(features: tuple[str, ...], spread: str, narrowest: float, parameters
     if spread == "backscatter_spread":
         apart[:, : len(features)] = np.where(land, parameters.above_water, -np.inf)
         apart[1, 0] = 0.0  # roughened water is no darker than calm water
-    return _Limits(ranges[..., 1], ranges[..., 2], narrowest, widest, parameters.correlation, apart)
+    least = np.array([narrowest[kind.water] for kind in parameters.kinds])
+    return _Limits(ranges[..., 1], ranges[..., 2], least, widest, parameters.correlation, apart)
 
 
 def _anchored(start: Mixture, limits: tuple[_Limits, ...], anchor: Anchor) -> tuple[Mixture, tuple[_Limits, ...]]:

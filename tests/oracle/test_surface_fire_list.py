@@ -4,8 +4,7 @@ import numpy as np
 import pyogrio
 import pytest
 
-from infra import operator_layers
-from infra.surface import fire_list
+from infra.surface import fire_list, operator_layers
 
 pytestmark = pytest.mark.oracle
 

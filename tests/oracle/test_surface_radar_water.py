@@ -6,11 +6,97 @@ import rasterio
 import xarray as xr
 from scipy import ndimage
 
-from retrieval.surface import bimodality, radar_water
+from processors.imagery import drainage, radar_geometry
+from processors.simulation import radar_water_scene
+from retrieval.surface import bimodality, flood, radar_water
 
 pytestmark = pytest.mark.oracle
 
 RULES = radar_water.RadarWaterParameters()
+
+
+PIXEL = (10.0, 10.0)
+
+
+@pytest.fixture(scope="module", params=[{}, {"wind_speed": 6.0}, {"noise_removed": True, "noise_floor": -22.0}])
+def valley(request):
+    """A simulated valley in flood, with the layers its heights and the geometry give."""
+    seed = 101 + request.param_index
+    scene = radar_water_scene.simulate_water_scene(seed, **request.param)
+    rise = np.hypot(*radar_geometry.slopes(scene.dem, pixel_size=PIXEL))
+    view = radar_geometry.view(scene.dem, pixel_size=PIXEL, incidence=38.0, look_azimuth=100.0)
+    place = radar_water.Surroundings(
+        hand=drainage.drain(scene.dem, pixel_size=PIXEL).hand,
+        slope=np.degrees(np.arctan(rise)).astype(np.float32),
+        hidden=(view.layover > 0) | (view.shadow > 0),
+    )
+    return scene, place
+
+
+def positive(layer):
+    return np.maximum(layer, 1e-6).astype(np.float32)
+
+
+def evidence(vv, vh, *, place, reflectance=None):
+    power = {"vv": positive(vv), "vh": positive(vh)}
+    looks = radar_water.looks(power["vv"], parameters=RULES)
+    return radar_water.evidence(power, reflectance, number_of_looks=looks, parameters=RULES, hidden=place.hidden)
+
+
+def overlap(found, truth):
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+def slope_of(probability, truth):
+    """Slope of the observed frequency on the probability told, in ten classes weighed by their size."""
+    groups = np.clip((probability * 10).astype(int), 0, 9)
+    count = np.bincount(groups, minlength=10)
+    used = count > 50
+    told, seen = (np.bincount(groups, weights, 10)[used] / count[used] for weights in (probability, truth))
+    return float(np.polyfit(told, seen, 1, w=np.sqrt(count[used]))[0])
+
+
+def test_water_of_a_simulated_valley_meets_the_bars(valley):
+    scene, place = valley
+    seen = evidence(scene.vv, scene.vh, place=place)
+    model = radar_water.learn([seen], parameters=RULES, surroundings=[place])
+    found = radar_water.map_water(seen, model=model, place=place, parameters=RULES)
+    known = found.classes != radar_water.NO_DATA
+    truth, chance = scene.water_after[known], found.probability[known]
+    assert not (known & place.hidden).any()
+    assert overlap(found.classes[known] == radar_water.WATER, truth) >= 0.9
+    assert ((chance - truth) ** 2).mean() <= 0.08
+    assert 0.8 <= slope_of(chance, truth.astype(float)) <= 1.2
+
+
+def test_radar_with_reflectance_beats_the_water_index(valley):
+    scene, place = valley
+    bands = dict(zip(scene.bands, scene.reflectance.astype(np.float32), strict=True))
+    seen = evidence(scene.vv, scene.vh, place=place, reflectance=bands)
+    model = radar_water.learn([seen], parameters=RULES, surroundings=[place])
+    found = radar_water.map_water(seen, model=model, place=place, parameters=RULES)
+    known = found.classes != radar_water.NO_DATA
+    index = (bands["green"] - bands["swir1"]) / (bands["green"] + bands["swir1"]) > 0
+    assert known.mean() > 0.95
+    assert overlap((found.classes == radar_water.WATER)[known], scene.water_after[known]) > 0.93
+    assert overlap((found.classes == radar_water.WATER)[known], scene.water_after[known]) > (
+        overlap(index[known], scene.water_after[known]) - 0.005
+    )
+
+
+def test_flood_of_a_simulated_valley_is_calibrated(valley):
+    scene, place = valley
+    rules = flood.FloodParameters()
+    now = evidence(scene.vv, scene.vh, place=place)
+    then = evidence(np.median(scene.vv_before, axis=0), np.median(scene.vh_before, axis=0), place=place)
+    model = flood.learn([now], [then], parameters=rules, surroundings=[place])
+    found = flood.map_flood(now, then, model=model, place=place, parameters=rules)
+    known = np.isfinite(found.flood)
+    truth = (scene.water_after & ~scene.water_before)[known]
+    assert ((found.flood[known] - truth) ** 2).mean() <= 0.08
+    assert 0.8 <= slope_of(found.flood[known], truth.astype(float)) <= 1.2
+    wet = np.isin(found.classes, (flood.PERMANENT, flood.FLOOD, flood.PROBABLE))[known]
+    assert overlap(wet, scene.water_after[known]) >= 0.9
 
 
 def mapped(power, reflectance=None):

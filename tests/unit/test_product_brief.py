@@ -197,6 +197,8 @@ def test_a_page_states_what_when_how_sure_and_where_unknown(flood):
     for wanted in ("Flood & water", "Rapid", "Wanzhou", "under cloud: 10.0 %", "Boats", "Flooded: 1 (0.02 ha)"):
         assert wanted in english
     assert "not a <flood>" in english
+    assert "built-in" not in english
+    assert flood.assets["brief_en.html"].content.count(b'<td class="n">76.0 %</td><td class="n">24.0 %</td>') == 1
 
 
 @pytest.mark.parametrize(("validity", "word"), [("candidate", "疑似"), ("rapid", "快速"), ("verified", "核实")])

@@ -28,6 +28,15 @@ WATER = (0.06, 0.07, 0.05, 0.03, 0.02)
 FIELD = (0.03, 0.07, 0.035, 0.43, 0.19)
 SOIL = (0.09, 0.11, 0.13, 0.19, 0.27)
 ROWS, COLUMNS = 24, 36
+FROM_REFLECTANCE = (
+    "land-cover",
+    "crop-vigour",
+    "vegetation-greenness",
+    "vegetation-cover",
+    "open-water-extent",
+    "surface-water-anomaly",
+)
+"""Products that a series of reflectance alone gives."""
 GEOBOX = GeoBox((ROWS, COLUMNS), rasterio.Affine(30, 0, 600_000, 0, -30, 3_270_000), "EPSG:32648")
 
 
@@ -63,7 +72,7 @@ def fused(*, dates: int = 5) -> xr.Dataset:
 
 def products(*, dates: int = 5) -> dict[str, package.ProductPackage]:
     dataset = fused(dates=dates)
-    return {d.code: package.build(dataset, definition=d) for d in registry.definitions()}
+    return {code: package.build(dataset, definition=registry.definition_of(code)) for code in FROM_REFLECTANCE}
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +357,7 @@ def test_single_date_products_are_made_from_a_single_date():
         assert product.start_datetime == product.end_datetime
 
 
-@pytest.mark.parametrize("code", [d.code for d in registry.definitions()])
+@pytest.mark.parametrize("code", FROM_REFLECTANCE)
 def test_a_wholly_clouded_input_gives_no_product(code):
     clouded = fused()
     clouded["qa"] = clouded["qa"] | np.uint16(qa_bits.QaBit.CLOUD)

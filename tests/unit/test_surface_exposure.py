@@ -12,8 +12,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from typer.testing import CliRunner
 
-from infra import cli, operator_layers
+from infra import cli
 from infra.surface import exposure as exposure_file
+from infra.surface import operator_layers
 from processors.imagery import gauge_readings
 from processors.quality import BadInputError
 from products import exposure, gauge_comparison, vector_exposure
@@ -301,3 +302,62 @@ def test_gauges_are_compared_only_in_one_datum_at_one_time_and_place():
     assert list(made.columns["verdict"]) == ["agrees", "differs", "other datum", "other time", "outside"]
     assert made.columns["above_warning"].tolist() == [True, False, False, False, False]
     assert made.columns["difference_m"][0] == pytest.approx(-0.5)
+
+
+GOOD = "A,29.5,106.5,2026-07-15T08:00:00+08:00,20.5,wusong,"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("A,", ",", "station_missing"),
+        ("29.5", "91", "value_implausible"),
+        ("20.5", "high", "value_implausible"),
+        ("20.5", "nan", "value_implausible"),
+        ("+08:00", "", "time_invalid"),
+        ("2026-07-15", "yesterday", "time_invalid"),
+        ("wusong", "mean sea", "datum_unknown"),
+    ],
+)
+def test_a_bad_reading_is_counted_and_a_table_of_only_such_is_refused(old, new, reason):
+    readings = gauge_readings.parse(f"{HEADER}{GOOD}\n{GOOD.replace(old, new, 1)}\n", name="g.csv")
+    assert dict(readings.bad) == {reason: 1}
+    assert len(readings.station) == 1
+    with pytest.raises(BadInputError, match=r"g\.csv"):
+        gauge_readings.parse(f"{HEADER}{GOOD.replace(old, new, 1)}\n", name="g.csv")
+
+
+def test_gauges_without_the_column_of_the_datum_are_refused():
+    with pytest.raises(BadInputError, match="datum"):
+        gauge_readings.parse(HEADER.replace("datum,", "") + GOOD, name="g.csv")
+
+
+def usual(path, bands, value, **tags):
+    profile = {"driver": "GTiff", "width": 100, "height": 100, "count": bands, "dtype": "float32", "crs": CRS}
+    with rasterio.open(path, "w", transform=layer().geobox.transform, **profile) as raster:
+        raster.write(np.stack([np.full((100, 100), value * (band + 1), np.float32) for band in range(bands)]))
+        raster.update_tags(**tags)
+    return path
+
+
+def test_usual_water_is_of_its_month_or_refused(tmp_path):
+    geobox = layer().geobox
+    year = usual(tmp_path / "year.tif", 12, 1.5)
+    assert operator_layers.reference_water(year, month=8, geobox=geobox).max() == pytest.approx(0.12)
+    august = usual(tmp_path / "august.tif", 1, 0.4, MONTH="8")
+    assert operator_layers.reference_water(august, month=8, geobox=geobox).min() == pytest.approx(0.4)
+    assert operator_layers.reference_water(august, month=7, geobox=geobox) is None
+    for file, cause in (
+        (usual(tmp_path / "none.tif", 1, 0.4), "month_missing"),
+        (usual(tmp_path / "odd.tif", 1, 0.4, MONTH="13"), "month_missing"),
+        (usual(tmp_path / "counts.tif", 1, 400.0, MONTH="8"), "value_implausible"),
+    ):
+        with pytest.raises(BadInputError) as caught:
+            operator_layers.reference_water(file, month=8, geobox=geobox)
+        assert caught.value.cause == cause
+
+
+def test_boxes_of_districts_are_in_degrees(tmp_path):
+    shape = operator_layers.vector_file.carried(np.array([BOW], dtype=object), "EPSG:4326", "EPSG:3857")[0]
+    file = write(tmp_path / "d.gpkg", [shape], "EPSG:3857", adcode=["500112"])
+    assert operator_layers.district_boxes(file)["500112"] == pytest.approx([106, 29, 107, 30], abs=1e-5)

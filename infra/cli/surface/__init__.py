@@ -2,7 +2,21 @@
 
 import typer
 
-from infra.cli.surface import burn, change, damage, exposure, fire, fire_list, landslide, per_pixel, terrain, water
+from infra.cli.surface import (
+    burn,
+    change,
+    damage,
+    exposure,
+    fire,
+    fire_list,
+    landslide,
+    per_pixel,
+    river_width,
+    ship,
+    simulate,
+    terrain,
+    water,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,3 +35,6 @@ app.command("flood")(water.flood)
 app.command("terrain")(terrain.terrain)
 app.command("landslide")(landslide.landslide)
 app.command("exposure")(exposure.exposure)
+app.command("river-width")(river_width.river_width)
+app.command("simulate")(simulate.simulate)
+app.command("ship")(ship.ship)

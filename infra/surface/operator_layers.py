@@ -17,9 +17,11 @@ from infra.surface import terrain_layers, vector_file
 from processors.quality import BadInputError
 from products.sectors import statistics
 
-NAMES = Path(__file__).parent / "parameters" / "districts.yaml"
+NAMES = Path(__file__).resolve().parents[1] / "parameters" / "districts.yaml"
 ASSET_KINDS = ("dam", "tunnel", "unstable_rock", "hazard_source", "settlement", "road", "bridge", "other")
 MONTHS = 12
+# Counties that became districts in 2016: outlines of before still carry the code of the county.
+SUCCESSORS = {"500228": "500155", "500232": "500156"}
 _CODE_FIELDS = ("adcode", "code", "gb_code", "xzqdm")
 _SIX_DIGITS = re.compile(r"^\d{6}$")
 
@@ -61,7 +63,7 @@ def _districts(path: Path, _changed: int) -> tuple[statistics.Zone, ...]:
         area = _areal(shape)
         if area is None:
             raise BadInputError("geometry_missing", f"{path.name}: district {code} has no area")
-        name_zh, name_en = names().get(code, ("", ""))
+        name_zh, name_en = names().get(SUCCESSORS.get(code, code), ("", ""))
         zones.append(
             statistics.Zone(
                 code=code,
