@@ -29,7 +29,7 @@ def run(
     since: str = typer.Option(
         ...,
         "--since",
-        help="Begin of the event, 2026-07-15T06:00 (UTC): scenes from then on are mapped, those before are the reference.",
+        help="Begin of the event (UTC), 2026-07-15T06:00: scenes from then on are mapped, earlier ones are reference.",
     ),
     until: str | None = typer.Option(
         None, "--until", help="The request ends then; scenes landing before are answered."

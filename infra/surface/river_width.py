@@ -118,7 +118,7 @@ def share(opened: raster_file.RasterFile, band: int | None, warnings: list[str])
     number = band or (named[0] if named else 1)
     if number > opened.count:
         raise BadInputError("band_missing", f"{opened.name} has {opened.count} bands, not {number}")
-    values = opened.read(None, [number])[0]
+    values: npt.NDArray[np.float32] = opened.read(None, [number])[0]
     if not np.isfinite(values).any():
         raise BadInputError("no_data", f"{opened.name} has no pixel with data")
     least, largest = float(np.nanmin(values)), float(np.nanmax(values))
@@ -178,4 +178,4 @@ def _known(path: Path, like: raster_file.RasterFile) -> npt.NDArray[np.bool_]:
         return burned(path, like)
     with alignment.opened(path, like=like, classes=True) as seen:
         values = seen.read(Window(0, 0, like.shape[1], like.shape[0]), [1])[0]
-    return (values > 0.5) & (values != _NO_DATA)
+    return np.asarray((values > 0.5) & (values != _NO_DATA))

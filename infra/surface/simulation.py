@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from infra.surface import radar_scene_files, scene_files
+from infra.surface import land_scene_files, radar_scene_files, scene_files
 from processors.quality import BadInputError
-from processors.simulation import radar_water_scene, river_scene, ship_scene
+from processors.simulation import (
+    burn_scene,
+    damage_scene,
+    landslide_scene,
+    radar_water_scene,
+    river_scene,
+    ship_scene,
+)
 
 
 class Kind(NamedTuple):
@@ -31,6 +38,12 @@ KINDS: dict[str, Kind] = {
     "water": Kind(radar_water_scene.simulate_water_scene, radar_scene_files.of_water, radar_scene_files.drawn_water),
     "river": Kind(river_scene.simulate_river_scene, radar_scene_files.of_river, radar_scene_files.drawn_river),
     "ship": Kind(ship_scene.simulate_ship_scene, radar_scene_files.of_ships, radar_scene_files.drawn_ships),
+    "fire": Kind(land_scene_files.simulate_fires, land_scene_files.of_fires, land_scene_files.drawn_fires),
+    "burn": Kind(burn_scene.simulate_burn_scene, land_scene_files.of_burn, land_scene_files.drawn_burn),
+    "landslide": Kind(
+        landslide_scene.simulate_landslide_scene, land_scene_files.of_landslides, land_scene_files.drawn_landslides
+    ),
+    "damage": Kind(damage_scene.simulate_damage_scene, land_scene_files.of_damage, land_scene_files.drawn_damage),
 }
 """Kinds of scene by the name the command knows them by."""
 

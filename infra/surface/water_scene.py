@@ -26,8 +26,8 @@ OPTICAL_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
 HOURS_APART = 24.0
 """Time between radar and reflectance beyond which the two show different water [h]."""
 _SAMPLE_EDGE = 256
-_SAMPLE_SIDE = 6
-_MIXED = 24
+_SAMPLE_SIDE = 5
+_MIXED = 12
 _WHOLE = 1024
 _THUMBNAIL = 640
 _DARKER = 4.0

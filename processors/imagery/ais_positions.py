@@ -101,7 +101,8 @@ def parse(lines: Iterable[str]) -> AisPositions:
         seen.add(values[:4])
         rows.append(values)
     table = np.array(sorted(rows, key=lambda row: row[:4]), dtype=np.float64).reshape(len(rows), 7).T
-    return AisPositions(table[0].astype(np.int64), *table[1:], rejected)
+    time, latitude, longitude, speed, course, length = table[1:]
+    return AisPositions(table[0].astype(np.int64), time, latitude, longitude, speed, course, length, rejected)
 
 
 def _row(row: list[str], at: Mapping[str, int]) -> tuple[tuple[float, ...], str]:

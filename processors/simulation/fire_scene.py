@@ -1,7 +1,7 @@
 """Forward model of fires as thermal imagers see them, in pixels of 375 m or 1 km, with exact truth.
 
 Land of its own temperature by cover, height and sun; fires far smaller than a pixel that flame and smoulder; the
-sensor's response, a triangle along the scan, that spreads a fire over its neighbors; noise, saturation and folding of
+sensor's response, swept along the scan, that spreads a fire over its neighbors; noise, saturation and folding of
 the hottest pixels. Beside them what is taken for fires: sun glint on rivers and ponds, sheet roofs, hot sand, solar
 farms, industry that burns all year, edges of clouds, coasts. Nothing here uses the processing it is meant to test.
 
@@ -94,14 +94,30 @@ class Sensor(NamedTuple):
     """Noise-equivalent temperature at 300 K [K]."""
     saturation: tuple[float, float, float]
     """Hottest temperature that is measured [K]."""
+    sweep: float
+    """Way a detector is swept along the scan while it collects [pixel]."""
     fold: float
     """Radiance, over that of saturation, from which `t4` folds [1]; infinite where it never does."""
 
 
 SENSORS = {
-    "viirs": Sensor(("viirs_i4", "viirs_i5", "viirs_m13"), 375.0, 2, (0.40, 0.40, 0.10), (367.0, 380.0, 634.0), 6.0),
+    "viirs": Sensor(
+        ("viirs_i4", "viirs_i5", "viirs_m13"),
+        375.0,
+        2,
+        (0.40, 0.40, 0.10),
+        (367.0, 380.0, 634.0),
+        1.0 / 3.0,
+        6.0,
+    ),
     "modis": Sensor(
-        ("modis_21", "modis_31", "modis_21"), 1000.0, 1, (0.15, 0.05, 0.15), (500.0, 400.0, 500.0), math.inf
+        ("modis_21", "modis_31", "modis_21"),
+        1000.0,
+        1,
+        (0.15, 0.05, 0.15),
+        (500.0, 400.0, 500.0),
+        1.0,
+        math.inf,
     ),
 }
 """Sensors by name; the noise is that of the working instruments rather than of their specification."""
@@ -378,7 +394,7 @@ def simulate_thermal_scene(
     return _finished(layers, ground, clouds, burning, geometry, spots, decoys, rng, asked, sensor, shape, seed)
 
 
-def response(pixels: int, cells: int, *, triangular: bool, blur: float = 0.2) -> FloatArray:
+def response(pixels: int, cells: int, *, sweep: float = 0.0, blur: float = 0.2) -> FloatArray:
     """Weights of cells in pixels along one axis; every cell away from the ends counts the same over all pixels.
 
     Parameters
@@ -387,11 +403,11 @@ def response(pixels: int, cells: int, *, triangular: bool, blur: float = 0.2) ->
         Number of pixels [1].
     cells : int
         Cells in a pixel [1].
-    triangular : bool
-        Triangle that reaches the middles of the neighbors, as a detector swept along a scan has; otherwise a pixel
-        blurred by the optics.
+    sweep : float
+        Way a detector of one pixel is swept while it collects [pixel]: 1 makes a triangle that reaches the middles of
+        the neighbors, as MODIS has, less a trapezoid, as samples of a third of a pixel do that VIIRS adds up.
     blur : float
-        Standard deviation of that blur [pixel].
+        Standard deviation of the blur by the optics, where nothing is swept [pixel].
 
     Returns
     -------
@@ -400,8 +416,8 @@ def response(pixels: int, cells: int, *, triangular: bool, blur: float = 0.2) ->
     """
     middle = (np.arange(pixels) + _MARGIN + 0.5) * cells
     distance = (np.arange((pixels + 2 * _MARGIN) * cells) + 0.5 - middle[:, None]) / cells
-    if triangular:
-        weight = np.maximum(0.0, 1.0 - np.abs(distance))
+    if sweep > 0.0:
+        weight = np.clip((0.5 * (1.0 + sweep) - np.abs(distance)) / sweep, 0.0, 1.0)
     else:
         scale = math.sqrt(2.0) * blur
         weight = 0.5 * (special.erf((distance + 0.5) / scale) - special.erf((distance - 0.5) / scale))
@@ -575,7 +591,7 @@ def _place_decoys(
     noon = math.cos(math.radians(min(asked.sun_zenith, 90.0)))
     for kind, (sides, warming, looks) in _DECOYS.items():
         for _ in range(asked.decoys):
-            side = np.exp(rng.uniform(*np.log(sides), 2))
+            side = np.exp(rng.uniform(math.log(sides[0]), math.log(sides[1]), 2))
             place = _free_place(rng, ground, _MARGIN * asked.cells)
             inside = _rectangle(rng, ground.dem.shape, place, side / cell)
             inside &= ground.water == 0.0
@@ -686,7 +702,12 @@ def _fuel(rng: np.random.Generator, kind: str, asked: ThermalOptions) -> tuple[f
     if kind in SOURCE_KINDS:
         heat, power = _SOURCES[kind]
         flaming = rng.uniform(*heat)
-        return float(flaming), float(0.8 * flaming), 0.2, float(np.exp(rng.uniform(*np.log(power))))
+        return (
+            float(flaming),
+            float(0.8 * flaming),
+            0.2,
+            float(np.exp(rng.uniform(math.log(power[0]), math.log(power[1])))),
+        )
     flaming, smouldering = rng.uniform(800.0, 1300.0), rng.uniform(600.0, 750.0)
     ratio = rng.uniform(0.2, 3.0) if kind == "forest fire" else rng.uniform(0.0, 0.8)
     least, most = asked.power
@@ -783,32 +804,30 @@ def _measured(
     layers = []
     for place, (band, level, most) in enumerate(zip(device.bands, device.noise, device.saturation, strict=True)):
         factor = device.coarse if place == 2 else 1
-        seen = _sampled(
-            _radiance(ground, clouds, burning, geometry, asked, band, place == 1), shape, asked.cells, factor
-        )
+        cells = _radiance(ground, clouds, burning, geometry, asked, band, place == 1)
+        seen = _sampled(cells, shape, asked, device.sweep, factor)
         seen += asked.noise * level * planck.radiance_step(_REFERENCE, band) * rng.standard_normal(seen.shape)
         seen = _limited(seen, float(planck.band_radiance(most, band)), device.fold if place == 0 else math.inf)
         heat = np.maximum(planck.brightness_temperature(seen, band), _COLDEST).astype(np.float32)
         layers.append(np.repeat(np.repeat(heat, factor, axis=0), factor, axis=1))
     cold = _radiance(ground, clouds, _joined([]), geometry, asked, device.bands[0], False)
-    clear = planck.brightness_temperature(_sampled(cold, shape, asked.cells, 1), device.bands[0])
-    reflected = _reflected(rng, ground, clouds, burning, geometry, asked, shape)
+    clear = planck.brightness_temperature(_sampled(cold, shape, asked, device.sweep), device.bands[0])
+    reflected = _reflected(rng, ground, clouds, burning, geometry, asked, shape, device.sweep)
     return _Layers(layers[0], layers[1], layers[2], reflected, clear.astype(np.float32))
 
 
-def _sampled(cells: FloatArray, shape: tuple[int, int], per_pixel: int, factor: int) -> FloatArray:
-    """Mean of the cells by the response of pixels, or of coarser ones."""
-    down, across = (
-        _coarse_response(count, per_pixel, factor, triangular=turn == 1) for turn, count in enumerate(shape)
-    )
+def _sampled(
+    cells: FloatArray, shape: tuple[int, int], asked: ThermalOptions, sweep: float, factor: int = 1
+) -> FloatArray:
+    """Mean of the cells by the response of pixels, or of coarser ones: rows are the track, columns the scan."""
+    down = _coarse_response(shape[0], asked.cells, factor, 0.0)
+    across = _coarse_response(shape[1], asked.cells, factor, sweep)
     return np.asarray(down @ cells @ across.T)
 
 
-def _coarse_response(count: int, per_pixel: int, factor: int, *, triangular: bool) -> FloatArray:
+def _coarse_response(count: int, per_pixel: int, factor: int, sweep: float) -> FloatArray:
     """Response of pixels of a whole number of fine ones, over the same cells."""
-    if factor == 1:
-        return response(count, per_pixel, triangular=triangular)
-    wide = response(count // factor, per_pixel * factor, triangular=triangular)
+    wide = response(count // factor, per_pixel * factor, sweep=sweep)
     spare = _MARGIN * per_pixel * (factor - 1)
     return wide[:, spare : wide.shape[1] - spare]
 
@@ -829,6 +848,7 @@ def _reflected(
     geometry: _Geometry,
     asked: ThermalOptions,
     shape: tuple[int, int],
+    sweep: float,
 ) -> Raster:
     """Reflectance in red, near infrared and at 2 um; fires shine in the last."""
     if not geometry.day:
@@ -845,7 +865,7 @@ def _reflected(
             np.add.at(below, (burning.row, burning.column), burning.share * glow)
         ice = 0.75 if place == 2 else 1.0
         mixed = below * (1.0 - clouds.brightness / 0.8) + ice * clouds.brightness
-        values = _sampled(mixed, shape, asked.cells, 1) + asked.noise * 0.002 * rng.standard_normal(shape)
+        values = _sampled(mixed, shape, asked, sweep) + asked.noise * 0.002 * rng.standard_normal(shape)
         layers.append(np.clip(values, 0.0, 1.4))
     return np.asarray(layers, dtype=np.float32)
 
@@ -885,7 +905,9 @@ def _finished(
         layers.t4,
         layers.t11,
         layers.t4_low,
-        *layers.reflected,
+        layers.reflected[0],
+        layers.reflected[1],
+        layers.reflected[2],
         _spread(asked.sun_zenith, shape),
         _spread(asked.sun_azimuth, shape),
         _spread(view, shape),
@@ -929,7 +951,7 @@ def _power(
     watts = np.zeros(ground.dem.shape)
     excess = burning.temperature[chosen] ** 4 - ground.temperature[row, column] ** 4
     np.add.at(watts, (row, column), planck.STEFAN_BOLTZMANN * burning.share[chosen] * excess)
-    return (_sampled(watts, shape, asked.cells, 1) * device.pixel_size**2 * 1e-6).astype(np.float32)
+    return (_sampled(watts, shape, asked, device.sweep) * device.pixel_size**2 * 1e-6).astype(np.float32)
 
 
 def _table(rng: np.random.Generator, sources: tuple[Hotspot, ...], asked: ThermalOptions) -> tuple[ListedSource, ...]:

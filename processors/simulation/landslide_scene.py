@@ -99,7 +99,7 @@ class LandslideOptions:
     width: tuple[float, float] = (20.0, 80.0)
     start_slope: tuple[float, float] = (25.0, 50.0)
     rain: bool = True
-    relief: float = 1100.0
+    relief: float = 800.0
     urban_share: float = 0.02
     days: tuple[float, float] = (175.0, 215.0)
     sun_elevation: tuple[float, float] = (70.0, 64.0)
@@ -304,7 +304,7 @@ def terrain(
     gullies = imagery_landscape.fractal_field(rng, shape, exponent=4.0, longest=260.0 / pixel_size)
     height = (land.dem - land.dem.min()) / max(float(np.ptp(land.dem)), 1e-6)
     part = np.clip(4.0 * height, 0.0, 1.0)
-    dem = land.dem + part * (45.0 * spurs + 9.0 * np.abs(gullies))
+    dem = land.dem + part * (32.0 * spurs + 6.0 * np.abs(gullies))
     return land._replace(dem=dem.astype(np.float32))
 
 
@@ -452,7 +452,7 @@ def _harvest(rng: np.random.Generator, canvas: _Canvas, asked: LandslideOptions)
 
 def _cut_forest(rng: np.random.Generator, canvas: _Canvas, asked: LandslideOptions) -> None:
     """Rectangles that lie across the slope or anyhow, slash left on the ground."""
-    rows, columns = np.indices(canvas.slope.shape, dtype=np.float32, sparse=True)
+    rows, columns = np.ogrid[: canvas.slope.shape[0], : canvas.slope.shape[1]]
     for _ in range(asked.clear_cuts):
         row, column = _somewhere(rng, canvas.forest & (canvas.slope < 35.0))
         angle = rng.uniform(0.0, math.pi)
@@ -467,8 +467,8 @@ def _cut_forest(rng: np.random.Generator, canvas: _Canvas, asked: LandslideOptio
 def _build_road(rng: np.random.Generator, canvas: _Canvas) -> None:
     """A new road along a contour, one or two pixels wide, with its cut slope."""
     place = _somewhere(rng, canvas.slope > 12.0)
-    level = canvas.land.dem[place]
     smooth = ndimage.gaussian_filter(canvas.land.dem, 3.0)
+    level = smooth[place]
     steep = np.maximum(np.tan(np.radians(canvas.slope)), 0.12) * canvas.pixel_size
     line = np.abs(smooth - level) < 0.7 * steep
     row, column = place
@@ -482,7 +482,7 @@ def _build_road(rng: np.random.Generator, canvas: _Canvas) -> None:
 
 def _blob(rng: np.random.Generator, canvas: _Canvas, place: tuple[int, int], radius: float) -> BoolArray:
     """A ragged disk around a place."""
-    rows, columns = np.indices(canvas.slope.shape, dtype=np.float32, sparse=True)
+    rows, columns = np.ogrid[: canvas.slope.shape[0], : canvas.slope.shape[1]]
     distance = np.hypot(rows - place[0], columns - place[1]) * canvas.pixel_size
     ragged = 1.0 + 2.0 * (canvas.texture - 1.0) + 0.2 * math.sin(rng.uniform(0.0, 6.0))
     return np.asarray(distance <= radius * ragged)
@@ -531,7 +531,7 @@ def _slide(
     number: int,
 ) -> Slide | None:
     """A slide from its crown down, nothing where the fall line is shorter than a slide."""
-    length = float(np.exp(rng.uniform(*np.log(asked.length))))
+    length = float(np.exp(rng.uniform(math.log(asked.length[0]), math.log(asked.length[1]))))
     path = fall_line(dem, place, pixel_size=pixel_size, length=length)
     walked = 0.5 * pixel_size * (len(path) - 1)
     if walked < asked.length[0]:

@@ -143,7 +143,7 @@ def sun_irradiance(band: str) -> float:
     float
         Irradiance [W m-2 um-1].
     """
-    return SUN_SOLID_ANGLE * _averaged(BANDS[band], np.array([SUN_TEMPERATURE]))[0]
+    return float(SUN_SOLID_ANGLE * _averaged(BANDS[band], np.array([SUN_TEMPERATURE]))[0])
 
 
 @functools.cache

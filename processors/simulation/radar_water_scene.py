@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy import ndimage, spatial, special
 
 from processors.arrays import BoolArray
-from processors.simulation import _radar_scene_kernels, imagery_landscape
+from processors.simulation import _radar_scene_kernels, imagery_landscape, river_scene
 from processors.simulation.imagery_landscape import Raster
 
 Classes = npt.NDArray[np.uint8]
@@ -86,8 +86,10 @@ _TURBID = np.array([0.085, 0.125, 0.150, 0.120, 0.025, 0.014], dtype=np.float32)
 _CLOUD = np.array([0.56, 0.57, 0.58, 0.60, 0.45, 0.36], dtype=np.float32)
 
 _MARGIN = 40
+_COARSE = 6
 _FAR = np.float32(1e4)
 _LARGEST_RESERVOIR = 0.05
+_LONGEST_DAM = 40.0
 _SMALLEST = 1e-4
 
 
@@ -344,7 +346,7 @@ def simulate_water_scene(
     optical, cloud, dark = _optical(seed, ground, cover, patch, open_after, flood_stage, pixel_size, asked)
     dem = _stated_heights(rng, ground, waters.before, pixel_size, asked)
     reference = _reference(rng, ground, waters.before, asked)
-    level = np.where(open_after > 0.0, np.maximum(ground.level + flood_stage * ground.rise, ground.z), np.nan)
+    level = _water_level(ground, open_after, flood_stage)
     cut = (..., slice(_MARGIN, -_MARGIN), slice(_MARGIN, -_MARGIN))
     measured = [image[cut] for _, image in scenes]
     return WaterScene(
@@ -366,7 +368,7 @@ def simulate_water_scene(
         terrain_shadow=dark[cut],
         land_cover=np.where(open_before >= 0.5, np.uint8(WATER), cover)[cut],
         terrain=ground.z[cut],
-        water_level=level.astype(np.float32)[cut],
+        water_level=level[cut],
         mean_backscatter=scenes[-1][0][cut],
         bands=BANDS,
         parameters={
@@ -457,8 +459,14 @@ def _channels(
     mean = min(asked.river_width / pixel_size, 0.09 * (min(shape) - 2 * _MARGIN))
     width = mean * np.exp(np.clip(0.3 * _noise(rng, count, 400), -0.6, 0.45))
     plain = np.clip(0.09 * extent * np.exp(0.9 * _noise(rng, count, 400)) - 12.0, 1.5, None)
-    base = rng.uniform(160.0, 220.0)
-    river = _Channel(path, width, base + 3e-4 * along, plain, np.ones(count))
+    base = float(rng.uniform(160.0, 220.0))
+    river = _Channel(
+        path,
+        np.asarray(width, dtype=np.float64),
+        np.asarray(base + 3e-4 * along, dtype=np.float64),
+        plain,
+        np.ones(count),
+    )
     channels = [river]
     inside = np.flatnonzero(
         (path[:, 0] > _MARGIN)
@@ -517,7 +525,10 @@ def _blended(shape: tuple[int, int], channels: Sequence[_Channel]) -> tuple[Rast
     total, level, rise, plain = (np.zeros(points.shape[0]) for _ in range(4))
     edge = np.full(points.shape[0], np.inf)
     bed = np.full(points.shape[0], np.inf)
-    found = [spatial.cKDTree(channel.path).query(points) for channel in channels]
+    found = [
+        river_scene.nearest_point(spatial.cKDTree(channel.path[::_COARSE]), channel.path, points, _COARSE)
+        for channel in channels
+    ]
     river = channels[0].level[found[0][1]]
     for channel, (distance, nearest) in zip(channels, found, strict=True):
         half = 0.5 * channel.width[nearest]
@@ -556,10 +567,10 @@ def _hills(
 def _with_lakes(rng: np.random.Generator, ground: _Ground, asked: SceneOptions) -> _Ground:
     """Dig lakes and ponds away from the channels."""
     z, lake, unnoted = ground.z.copy(), ground.lake.copy(), ground.unnoted.copy()
-    rows, columns = np.indices(z.shape, dtype=np.float32)
+    places: Raster = np.indices(z.shape, dtype=np.float32)
     wobble = imagery_landscape.fractal_field(rng, z.shape, exponent=3.6, longest=40.0)
-    down, right = np.gradient(ndimage.gaussian_filter(z, 3.0))
-    slope = np.asarray(np.hypot(down, right), dtype=np.float32)
+    south, east = np.gradient(ndimage.gaussian_filter(z, 3.0))
+    slope = np.asarray(np.hypot(south, east), dtype=np.float32)
     for number in range(asked.lakes + asked.ponds):
         radius = rng.uniform(0.03, 0.06) * min(z.shape) if number < asked.lakes else rng.uniform(2.0, 5.0)
         place = _level_place(rng, slope, ground.edge, 2.0 * radius)
@@ -569,7 +580,7 @@ def _with_lakes(rng: np.random.Generator, ground: _Ground, asked: SceneOptions) 
             slice(max(centre - reach, 0), min(centre + reach, size))
             for centre, size in zip(place, z.shape, strict=True)
         )
-        down, right = rows[part] - place[0], columns[part] - place[1]
+        down, right = places[0][part] - place[0], places[1][part] - place[1]
         u = (down * math.cos(turn) + right * math.sin(turn)) / stretch
         v = -down * math.sin(turn) + right * math.cos(turn)
         away = np.hypot(u, v) / radius * (1.0 + 0.12 * wobble[part])
@@ -602,17 +613,25 @@ def _with_reservoir(ground: _Ground, stream: _Channel) -> _Ground:
     )
     if inside.size < 200:
         return ground
-    place = int(inside[inside.size // 4])
+    for share in (0.15, 0.3, 0.45, 0.6):
+        dammed = _dammed(ground, stream, int(inside[int(share * inside.size)]))
+        if dammed is not None:
+            return dammed
+    return ground
+
+
+def _dammed(ground: _Ground, stream: _Channel, place: int) -> _Ground | None:
+    """The reservoir behind a dam at a point of a stream, if one holds water there."""
     ahead = stream.path[min(place + 20, len(stream.path) - 1)] - stream.path[max(place - 20, 0)]
-    ahead /= np.hypot(*ahead)
+    ahead /= np.hypot(ahead[0], ahead[1])
     rows, columns = np.indices(ground.z.shape, dtype=np.float32)
     along = (rows - stream.path[place, 0]) * ahead[0] + (columns - stream.path[place, 1]) * ahead[1]
     across = -(rows - stream.path[place, 0]) * ahead[1] + (columns - stream.path[place, 1]) * ahead[0]
     row, column = (round(float(part)) for part in stream.path[min(place + 24, len(stream.path) - 1)])
+    wall = (np.abs(along) < 2.0) & (np.abs(across) < _LONGEST_DAM)
     for head in (16.0, 11.0, 7.0, 4.0):
         level = float(stream.level[place]) + head
-        wall = (np.abs(along) < 2.0) & (np.abs(across) < 40.0)
-        z = np.where(wall, np.maximum(ground.z, level + 4.0), ground.z)
+        z = np.where(wall, np.maximum(ground.z, np.float32(level + 4.0)), ground.z)
         label, _ = ndimage.label(z < level)
         pool = label == label[row, column]
         kept = label[row, column] and not (pool & (along < 0.0)).any()
@@ -620,7 +639,7 @@ def _with_reservoir(ground: _Ground, stream: _Channel) -> _Ground:
             near = ndimage.binary_dilation(pool, iterations=2) & (along > 0.0)
             lake = np.where(near, np.minimum(ground.lake, z - np.float32(level)), ground.lake)
             return ground._replace(z=z, height=z - ground.level, lake=lake)
-    return ground
+    return None
 
 
 def _fill(ground: _Ground, stage: float, cells: int, water: str) -> _Waters:
@@ -643,6 +662,14 @@ def _fill(ground: _Ground, stage: float, cells: int, water: str) -> _Waters:
         fed[0] = False
         shares.append(imagery_landscape.box_average((fed[label] | still).astype(np.float32), cells))
     return _Waters(*shares)
+
+
+def _water_level(ground: _Ground, share: Raster, stage: float) -> Raster:
+    """Level of the water where there is any; a lake that the flood does not drown keeps its own."""
+    still = np.minimum(ground.lake, ground.unnoted)
+    flood = ground.level + np.float32(stage) * ground.rise
+    level = np.where(still < 0.0, np.maximum(ground.z - still, np.where(ground.z < flood, flood, -np.inf)), flood)
+    return np.where(share > 0.0, level, np.float32(np.nan)).astype(np.float32)
 
 
 def _finer(field: Raster, cells: int) -> Raster:
@@ -866,7 +893,8 @@ def _stated_heights(
 ) -> Raster:
     """Heights with correlated errors, flat where water stood when they were taken."""
     error = imagery_landscape.fractal_field(rng, ground.z.shape, exponent=2.0, longest=12.0)
-    level = np.where(np.minimum(ground.lake, ground.unnoted) < 50.0, ground.z, ground.level)
+    still = np.minimum(ground.lake, ground.unnoted)
+    level = np.where(still < 50.0, ground.z - still, ground.level)
     surface = np.where(before > 0.5, np.maximum(level, ground.z), ground.z + asked.dem_error * error)
     return np.asarray(surface, dtype=np.float32)
 

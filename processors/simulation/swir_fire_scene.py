@@ -261,7 +261,9 @@ def _add_decoys(rng: np.random.Generator, canvas: _Canvas, cell: float, asked: S
     for kind, (sides, looks) in _LOOKS.items():
         for _ in range(asked.decoys):
             row, column = rng.integers(20, shape[0] - 20), rng.integers(20, shape[1] - 20)
-            high, wide = np.maximum(np.exp(rng.uniform(*np.log(sides), 2)) / cell, 1.0).astype(np.int64)
+            high, wide = np.maximum(np.exp(rng.uniform(math.log(sides[0]), math.log(sides[1]), 2)) / cell, 1.0).astype(
+                np.int64
+            )
             square = (slice(row, row + high), slice(column, column + wide))
             inside = ~canvas.water[square]
             texture = 1.0 + 0.05 * rng.standard_normal(int(inside.sum()))
@@ -306,10 +308,10 @@ def _fire(
     rng: np.random.Generator, place: tuple[int, int], free: BoolArray, cell: float, asked: SwirOptions, *, static: bool
 ) -> _Fire:
     """A front that bends, or a furnace of one cell."""
-    heat, range_ = (_FURNACE[0], _FURNACE[1]) if static else ((800.0, 1300.0), asked.power)
+    heat, limits = _FURNACE if static else ((800.0, 1300.0), asked.power)
     flaming = float(rng.uniform(*heat))
     smouldering, ratio = float(rng.uniform(600.0, 750.0)), 0.0 if static else float(rng.uniform(0.2, 3.0))
-    power = float(np.exp(rng.uniform(*np.log(range_))))
+    power = float(np.exp(rng.uniform(math.log(limits[0]), math.log(limits[1]))))
     # The ground it replaces has 300 K.
     flux = planck.STEFAN_BOLTZMANN * (flaming**4 + ratio * smouldering**4 - (1.0 + ratio) * 300.0**4)
     area = power * 1e6 / flux

@@ -6,10 +6,20 @@ belongs to c with p and to each of the other classes with q = (1 - p) / others.
 
 import numba
 import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
 
 
 @numba.njit(cache=True, nogil=True)
-def class_sums(values, probability, weight, position, others, sums):
+def class_sums(
+    values: npt.NDArray[np.uint8],
+    probability: Doubles,
+    weight: Doubles,
+    position: npt.NDArray[np.int64],
+    others: float,
+    sums: Doubles,
+) -> None:
     """Add one block to the sums of a class layer.
 
     `position` maps a value of 0 to 255 to the row of its class, -1 where it is none. `sums` (class + 1, 5) holds per
@@ -36,7 +46,7 @@ def class_sums(values, probability, weight, position, others, sums):
 
 
 @numba.njit(cache=True, nogil=True)
-def value_sums(values, sigma, weight, sums):
+def value_sums(values: Doubles, sigma: Doubles, weight: Doubles, sums: Doubles) -> None:
     """Add one block to the sums of a value layer: w, w v, w v^2, w s, (w s)^2, over finite values."""
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from processors.imagery import grid
@@ -50,14 +51,16 @@ FIELDS = (
 )
 
 
-def table(found: damage.Damage, outlines: Sequence[Any], *, crs: str) -> feature_table.FeatureTable:
+def table(
+    found: damage.Damage, outlines: Sequence[Any] | npt.NDArray[np.object_], *, crs: str
+) -> feature_table.FeatureTable:
     """Buildings with their grades.
 
     Parameters
     ----------
     found : Damage
         Assessment, one entry per building.
-    outlines : sequence of shapely.Geometry
+    outlines : sequence or array of shapely.Geometry
         Footprints in the same order.
     crs : str
         Reference system of the footprints.

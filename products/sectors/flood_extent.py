@@ -84,6 +84,8 @@ def flood_extent_layers(fused: xr.Dataset, *, parameters: FloodExtentParameters)
     looks = _looks(inputs, parameters)
     model = _learned(inputs, looks, parameters)
     found = _mapped(inputs, looks, model, parameters)
+    if not np.isfinite(found.water).any() and not (found.classes == flood.EXCLUDED).any():
+        raise definition.NotApplicableError("no_usable_pixel", "no pixel of the input shows whether there is water")
     chance = class_probability(found.classes, flood_chance=found.flood, water_chance=found.water)
     like = fused["qa"].isel(time=latest, drop=True)
     return definition.SectorLayers(
@@ -98,7 +100,10 @@ def _optical_usable(fused: xr.Dataset) -> xr.DataArray:
     names = {str(name) for name in fused["band"].values}
     if "green" not in names or not {"nir", "swir1"} & names:
         return xr.zeros_like(fused["qa"], dtype=bool)
-    return observation.clear(fused)
+    reflectance = fused["reflectance"]
+    infrared = [name for name in ("nir", "swir1") if name in names]
+    heard = reflectance.sel(band="green", drop=True).notnull() & reflectance.sel(band=infrared).notnull().any("band")
+    return observation.clear(fused) & heard
 
 
 def _inputs(

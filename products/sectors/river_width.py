@@ -217,7 +217,7 @@ def _transects(sections: river_width.CrossSections, transform: Any) -> list[Any]
     turned = np.radians(sections.direction)
     across = np.stack([np.sin(turned), np.cos(turned)], axis=1)
     middle = np.stack([sections.row, sections.column], axis=1)
-    known = np.isfinite(sections.left).all(axis=1)[:, None]
+    known = np.asarray(np.isfinite(sections.left).all(axis=1))[:, None]
     left = _mapped(np.where(known, sections.left, middle - across), transform)
     right = _mapped(np.where(known, sections.right, middle + across), transform)
     return list(shapely.linestrings(np.stack([left, right], axis=1)))

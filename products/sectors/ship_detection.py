@@ -42,8 +42,8 @@ _AIS_FIELDS = (
     feature_table.FeatureField(name="mmsi", title_en="MMSI", title_zh="MMSI", kind="integer"),
     feature_table.FeatureField(name="lat", title_en="Latitude", title_zh="纬度", kind="real", units="degree"),
     feature_table.FeatureField(name="lon", title_en="Longitude", title_zh="经度", kind="real", units="degree"),
-    feature_table.FeatureField(name="sigma_m", title_en="Standard uncertainty of the place", title_zh="位置标准不确定度",
-                               kind="real", units="m"),
+    feature_table.FeatureField(name="sigma_m", title_en="Standard uncertainty of the place",
+                               title_zh="位置标准不确定度", kind="real", units="m"),
     feature_table.FeatureField(name="length_m", title_en="Length", title_zh="船长", kind="real", units="m"),
     feature_table.FeatureField(name="status", title_en="Status", title_zh="状态", kind="text"),
 )  # fmt: skip
@@ -240,7 +240,8 @@ def tables(
     """
     x, y, latitude, longitude = positions(ships, transform, crs)
     count = len(ships.row)
-    status, identity, apart = np.full(count, "unknown", dtype=object), np.zeros(count, dtype=np.int64), np.full(count, np.nan)
+    status, identity = np.full(count, "unknown", dtype=object), np.zeros(count, dtype=np.int64)
+    apart = np.full(count, np.nan)
     if joined is not None and reported is not None:
         status = np.array(["dark" if other < 0 else "matched" for other in joined.reported], dtype=object)
         own = joined.reported >= 0

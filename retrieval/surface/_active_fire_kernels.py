@@ -8,10 +8,16 @@ another, slope and mean absolute deviation of what the line leaves.
 
 import numba
 import numpy as np
+import numpy.typing as npt
+
+Singles = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @numba.njit(cache=True, nogil=True)
-def box_sums(values, known, half):
+def box_sums(values: npt.NDArray[np.int32], known: Mask, half: int) -> Singles:
     """Sum and count over squares, exact in integers: the same whatever block the pixels come in."""
     rows, columns = values.shape
     total = np.zeros((rows + 1, columns + 1), dtype=np.int64)
@@ -38,8 +44,45 @@ def box_sums(values, known, half):
 
 
 @numba.njit(cache=True, nogil=True)
-def backgrounds(points, layers, usable, halves, least_share, least_count, joined, base, limits):
-    """Statistics of what surrounds every candidate."""
+def backgrounds(
+    points: Indices,
+    layers: Singles,
+    usable: Mask,
+    halves: Indices,
+    least_share: float,
+    least_count: int,
+    joined: Indices,
+    base: int,
+    limits: Doubles,
+) -> Doubles:
+    """Statistics of what surrounds every candidate.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        Row and column of every candidate (point, 2).
+    layers : numpy.ndarray
+        Temperatures [K] and what is joined with them (layer, y, x).
+    usable : numpy.ndarray
+        Pixels that may be background (y, x).
+    halves : numpy.ndarray
+        Half the edges of the windows that are tried in order [pixel].
+    least_share : float
+        Least share of a window that must be usable [1].
+    least_count : int
+        Fewest usable pixels of a window [1].
+    joined : numpy.ndarray
+        Layers for which a line is fitted.
+    base : int
+        Layer they are joined with.
+    limits : numpy.ndarray
+        Least and greatest slope of each line (line, 2).
+
+    Returns
+    -------
+    numpy.ndarray
+        One row a candidate, columns as in the legend.
+    """
     depth, rows, columns = layers.shape
     result = np.full((points.shape[0], 2 + 2 * depth + 2 * len(joined)), np.nan, dtype=np.float64)
     buffer = np.empty((2 * halves[-1] + 1) ** 2, dtype=np.float64)
@@ -105,7 +148,7 @@ def backgrounds(points, layers, usable, halves, least_share, least_count, joined
 
 
 @numba.njit(cache=True, nogil=True)
-def surroundings(points, fire, reach):
+def surroundings(points: Indices, fire: Mask, reach: int) -> npt.NDArray[np.int32]:
     """For every pixel within reach of a fire, the nearest fire; the first in reading order where two are as near."""
     rows, columns = fire.shape
     owner = np.full((rows, columns), -1, dtype=np.int32)
@@ -122,7 +165,9 @@ def surroundings(points, fire, reach):
 
 
 @numba.njit(cache=True, nogil=True)
-def swir_backgrounds(points, ratio, swir, usable, half, least_count):
+def swir_backgrounds(
+    points: Indices, ratio: Singles, swir: Singles, usable: Mask, half: int, least_count: int
+) -> Doubles:
     """Mean and standard deviation of ratio and reflectance around every candidate."""
     rows, columns = ratio.shape
     result = np.full((points.shape[0], 5), np.nan, dtype=np.float64)

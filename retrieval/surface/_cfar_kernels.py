@@ -10,7 +10,8 @@ def _summed(table: npt.NDArray[np.float64], row: int, column: int, half: int) ->
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
     top, bottom = max(row - half, 0), min(row + half + 1, rows)
     left, right = max(column - half, 0), min(column + half + 1, columns)
-    return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    total: float = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+    return total
 
 
 @numba.njit(cache=True, nogil=True)

@@ -30,8 +30,8 @@ def _removable(mask: npt.NDArray[np.uint8], row: int, column: int, second: bool)
     if changes != 1:
         return False
     if second:
-        return p2 * p4 * p8 == 0 and p2 * p6 * p8 == 0
-    return p2 * p4 * p6 == 0 and p4 * p6 * p8 == 0
+        return bool(p2 * p4 * p8 == 0 and p2 * p6 * p8 == 0)
+    return bool(p2 * p4 * p6 == 0 and p4 * p6 * p8 == 0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -88,7 +88,8 @@ def _bilinear(values: npt.NDArray[np.float32], row: float, column: float) -> flo
     below, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
     upper = values[top, left] * (1 - across) + values[top, right] * across
     lower = values[below, left] * (1 - across) + values[below, right] * across
-    return upper * (1 - down) + lower * down
+    value: float = upper * (1 - down) + lower * down
+    return value
 
 
 @numba.njit(cache=True, nogil=True)

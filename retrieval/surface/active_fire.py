@@ -190,6 +190,8 @@ class ActiveFireParameters:
         colder than the 265 K of the papers); bright; very bright [K].
     cloud_brightness : tuple of float
         Sum of red and near infrared reflectance of bright and of very bright cloud [1].
+    dark_step : float
+        Excess of red reflectance up to which a pixel cooler than its surroundings is shaded or high, not cloud [1].
     slope_limits : tuple of float
         Least and largest slope of the background's radiance near 4 um with that near 11 um, as multiples of that of
         Planck's law [1].
@@ -233,6 +235,7 @@ class ActiveFireParameters:
     glint_reflectance: tuple[float, float] = (0.1, 0.2)
     cloud_temperature: tuple[float, float, float] = (255.0, 285.0, 295.0)
     cloud_brightness: tuple[float, float] = (0.7, 0.9)
+    dark_step: float = 0.02
     slope_limits: tuple[float, float] = (0.5, 3.0)
     line_significance: float = 5.0
     line_power: float = 2.0
@@ -500,7 +503,9 @@ class _Detection:
     def _context(self) -> _Context:
         step = self.parameters.gate_step
         with np.errstate(invalid="ignore"):
-            risen = (self.t4 - self.mean4 > step) & (self.t4 - self.t11 - self.mean_difference > step)
+            warmer, apart = self.t4 - self.mean4, self.t4 - self.t11 - self.mean_difference
+            # On high or shaded ground a fire stands out in the difference before it does near 4 um.
+            risen = (apart > step) & ((warmer > step) | ((warmer > 0.0) & (apart > 2.0 * step)))
         seen = self.known & (~self.cloud | self.saturated)
         points = np.argwhere(seen & (risen | self.saturated | (self.hot & ~np.isfinite(self.mean4))))
         usable = self.known & ~self.cloud & ~self.hot & ~self.water
@@ -576,6 +581,12 @@ class _Detection:
         bare = np.nan_to_num(np.clip((layer["t11"] - middle["t11"] - cool) / (warm - cool), 0.0, 1.0))
         bare = np.maximum(bare, self.tests.red_weight)
         least += bare * np.maximum(np.nan_to_num(brighter[0]) - least, 0.0)
+        # Thin cloud is bright in red and near 2.2 um, though no brighter in near infrared than the plants it hides;
+        # smoke is dark near 2.2 um, and a fire that shines there shines by far more near 4 um.
+        veiled = ndimage.binary_dilation(self.cloud, structure=np.ones((3, 3)), iterations=2)[at]
+        with np.errstate(invalid="ignore"):
+            veiled |= middle["t11"] - layer["t11"] > cool
+        least = np.where(veiled, np.fmax(least, np.minimum(brighter[0], brighter[2])), least)
         # On and beside water the pixel may be darker than the ground around it but for the glint.
         lit = np.fmin(layer["red"], layer["nir"]) - self.parameters.coast_reflectance
         least = np.where(self._beside_water(np.stack(at, axis=1)) & np.isfinite(lit), np.fmax(least, lit), least)
@@ -599,7 +610,7 @@ class _Detection:
             clear = (context.above > self.parameters.line_significance) & ~self.cloud[at] & ~self._blind(context)
             clear &= context.fire * self.factor > self.parameters.line_power * self.tests.least_power
             clear &= share > self.parameters.line_share
-            clear &= ~context.day | (self.t11[at] > context.table[:, 4] + context.table[:, 5] - self.tests.cool_margin)
+            clear &= self._uncloudy(context)
         mirrored = context.reflected > (1.0 - self.parameters.least_share_of_excess) * context.excess4
         explained = ~(share >= self.parameters.least_share_of_excess) & ~saturated
         glint = self._glint(context, share)
@@ -625,7 +636,7 @@ class _Detection:
     def _conspicuous(self, context: _Context) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Candidates by the contextual tests, by absolute temperature, and by saturation."""
         at = tuple(context.points.T)
-        t4, t11, day = self.t4[at], self.t11[at], context.day
+        t4, day = self.t4[at], context.day
         column = {name: context.table[:, 2 + 2 * number] for number, name in enumerate(_LAYERS)}
         spread = {name: context.table[:, 3 + 2 * number] for number, name in enumerate(_LAYERS)}
         tests = self.tests
@@ -633,18 +644,28 @@ class _Detection:
         def by(pair: tuple[float, float]) -> FloatArray:
             return np.where(day, pair[0], pair[1])
 
-        difference = t4 - t11
+        difference = t4 - self.t11[at]
         with np.errstate(invalid="ignore"):
             contextual = difference > column["difference"] + np.maximum(
                 by(tests.difference_spreads) * spread["difference"], by(tests.difference_margin)
             )
             contextual &= t4 > column["t4"] + by(tests.warm_spreads) * spread["t4"]
-            contextual &= ~day | (t11 > column["t11"] + spread["t11"] - tests.cool_margin)
+            contextual &= self._uncloudy(context)
             contextual &= ~self._blind(context) | (
                 (t4 > tests.day_candidate[0]) & (difference > tests.day_candidate[1])
             )
         absolute = t4 > np.where(day, tests.day_absolute, tests.night_absolute)
         return contextual & ~self.cloud[at], absolute & ~self.cloud[at], self.saturated[at]
+
+    def _uncloudy(self, context: _Context) -> BoolArray:
+        """Candidates that are no edge of a cloud by day: about as warm near 11 um as the ground, or as dark in red."""
+        at = tuple(context.points.T)
+        red = _LAYERS.index("red")
+        with np.errstate(invalid="ignore"):
+            warm = self.t11[at] > context.table[:, 4] + context.table[:, 5] - self.tests.cool_margin
+            dark = self.layers[red][at] - context.table[:, 2 + 2 * red] < self.parameters.dark_step
+        uncloudy: BoolArray = ~context.day | warm | dark
+        return uncloudy
 
     def _blind(self, context: _Context) -> BoolArray:
         """Candidates by day of which no reflectance is measured."""
@@ -665,7 +686,10 @@ class _Detection:
         doubt = angle < certain
         doubt |= (angle < bright) & (unseen | ((red > bright_red) & (nir > bright_nir)))
         doubt |= (angle < coastal) & self._beside_water(context.points)
-        glint: BoolArray = doubt & context.day & (unseen | ~(share >= self.parameters.clear_share_of_excess))
+        # Where red and near infrared show no sunlight beyond the surroundings there is no glint, whatever the angle.
+        lit = context.reflected > (1.0 - self.parameters.clear_share_of_excess) * context.excess4
+        weak = ~(share >= self.parameters.clear_share_of_excess)
+        glint: BoolArray = doubt & context.day & (unseen | (weak & lit))
         return glint
 
     def _beside_water(self, points: npt.NDArray[np.int64]) -> BoolArray:

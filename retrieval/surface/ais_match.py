@@ -147,7 +147,9 @@ def at_time(positions: ais_positions.AisPositions, time: float, *, parameters: A
         if row is not None:
             rows.append((float(ship), *row))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 7).T
-    return Reported(table[0].astype(np.int64), *table[1:], len(ships) - len(rows))
+    latitude, longitude, sigma, speed, course, length = table[1:]
+    too_old = len(ships) - len(rows)
+    return Reported(table[0].astype(np.int64), latitude, longitude, sigma, speed, course, length, too_old)
 
 
 def _placed(

@@ -54,6 +54,8 @@ class BurnSeverityParameters:
         Half width of the mean taken before the change of season is fitted [pixel].
     slope_limit : float
         Largest part of the change of season that goes with NBR [1].
+    burnt_ratio : float
+        NBR of ground wholly burnt, which no season changes [1].
     noise : tuple of float
         Standard deviation of reflectance: constant, and share of the reflectance [1].
     filter_half : int
@@ -81,6 +83,7 @@ class BurnSeverityParameters:
     least_spread: float = 5.0
     season_half: int = 2
     slope_limit: float = 0.3
+    burnt_ratio: float = -0.3
     noise: tuple[float, float] = (0.003, 0.02)
     filter_half: int = 2
     filter_width: float = 2.5
@@ -335,8 +338,7 @@ def classify(
     known = usable(pair, parameters=chosen)
     before = burn_ratio(pair.nir_before, pair.swir_before)
     change = 1e3 * (before - burn_ratio(pair.nir_after, pair.swir_after))
-    change -= season.offset + season.slope * (before - season.center)
-    change = np.where(known, change, np.nan)
+    change = np.where(known, _without_season(change, before, season, chosen), np.nan)
     single = _propagated(pair, season, sigmas, chosen)
     smooth, count = _filtered(change.astype(np.float32), season.noise, chosen)
     sigma = _sigma(single, count, season)
@@ -352,6 +354,19 @@ def classify(
         probability, smooth, sigma, smooth / (before + 1.001), smooth / relative
     ))  # fmt: skip
     return BurnSeverity(classes, *layers)
+
+
+def _without_season(
+    change: FloatArray, before: FloatArray, season: Season, chosen: BurnSeverityParameters
+) -> FloatArray:
+    """Change by the fire alone: plants that burnt have no season, so what is taken out goes with the part left."""
+    drift = season.offset + season.slope * (before - season.center)
+    rest = change - drift
+    most = 1e3 * (before - chosen.burnt_ratio)
+    can_burn = (before > chosen.least_vegetation) & (rest > 0.0)
+    gone = np.where(can_burn, np.clip(rest / np.where(can_burn, most - drift, 1.0), 0.0, 1.0), 0.0)
+    alone: FloatArray = rest + drift * gone
+    return alone
 
 
 def _propagated(

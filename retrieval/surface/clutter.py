@@ -83,31 +83,51 @@ def factor(rate: float, clutter: Clutter) -> float:
     return float(np.exp(optimize.brentq(apart, 0.0, np.log(1e5), xtol=1e-4)))
 
 
-def fit(values: Doubles, *, looks: float, quantile: float) -> Clutter:
-    """Shape of the texture from power over its local mean, from its variance and its upper quantile.
+def fit(values: Doubles, *, looks: float, quantile: float, looks_known: bool = False, rate: float = 1e-6) -> Clutter:
+    """Looks and texture from power over its local mean, from its moments and its upper quantile.
+
+    Moments of two factors that are both gamma-distributed tell their shapes, but not which is which: texture of single
+    pixels looks like speckle. The answer with the longer tail is kept.
 
     Parameters
     ----------
     values : numpy.ndarray
         Power over its local mean, targets left out [1].
     looks : float
-        Equivalent number of looks [1].
+        Equivalent number of looks, as uniform windows tell it [1].
     quantile : float
         Share of the values below the upper quantile that is compared [1].
+    looks_known : bool
+        Whether the looks are not to be doubted.
+    rate : float
+        Probability at which tails are compared [1].
 
     Returns
     -------
     Clutter
-        The rougher of the two answers, for the tail is what counts.
+        The roughest of the answers, for the tail is what counts.
     """
     relative = values / values.mean()
-    # Largest values may be ships not yet left out: the variance is that below a multiple of the quantile.
+    # Largest values may be ships not yet left out: the moments are those below a multiple of the quantile.
     above = float(np.quantile(relative, quantile))
     kept = relative[relative < 2.0 * above]
     kept = kept / kept.mean()
-    excess = (float(np.mean(kept**2)) / (1.0 + 1.0 / looks)) - 1.0
+    second, third = float(np.mean(kept**2)), float(np.mean(kept**3))
+    excess = second / (1.0 + 1.0 / looks) - 1.0
     shape = MOST_UNIFORM if excess <= 1.0 / MOST_UNIFORM else 1.0 / excess
-    return Clutter(looks, float(np.clip(min(shape, _shape_of(above, looks, 1.0 - quantile)), _ROUGHEST, MOST_UNIFORM)))
+    plain = Clutter(looks, float(np.clip(min(shape, _shape_of(above, looks, 1.0 - quantile)), _ROUGHEST, MOST_UNIFORM)))
+    if looks_known:
+        return plain
+    return max((plain, _of_moments(second, third)), key=lambda clutter: factor(rate, clutter))
+
+
+def _of_moments(second: float, third: float) -> Clutter:
+    """Both shapes from the second and third moment: (1+a)(1+b) and (1+a)(1+2a)(1+b)(1+2b), a and b their inverses."""
+    product = max((third / second - 1.0 - 2.0 * (second - 1.0)) / 2.0, 0.0)
+    total = max(second - 1.0 - product, 1e-3)
+    root = np.sqrt(max(total**2 / 4.0 - product, 0.0))
+    smaller, larger = total / 2.0 - root, total / 2.0 + root
+    return Clutter(float(1.0 / max(smaller, 5e-3)), float(np.clip(1.0 / max(larger, 1e-3), _ROUGHEST, MOST_UNIFORM)))
 
 
 def _shape_of(above: float, looks: float, rate: float) -> float:

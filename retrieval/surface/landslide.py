@@ -38,6 +38,8 @@ OPTIONAL = ("green", "swir1", "swir2")
 _SMALL = 1e-4
 _CONNECTED = np.ones((3, 3), dtype=np.bool_)
 _NORMAL = 1.4826
+_TAIL, _TAIL_SCATTER = 0.01, 2.326
+"""Quantile of the lower tail and its distance from the median of a normal distribution in standard deviations."""
 _TRUNCATE = 3.0
 _LEAST_OF_CLASS = 150
 
@@ -99,7 +101,7 @@ class LandslideParameters:
     soil_index: float = 0.12
     seed_loss: float = 0.45
     grown_loss: float = 0.3
-    seed_scatter: float = 3.5
+    seed_scatter: float = 2.5
     grown_scatter: float = 2.0
     seed_drop: float = 0.12
     grown_drop: float = 0.07
@@ -495,8 +497,18 @@ def _tables(places: tuple[FloatArray, FloatArray], shape: tuple[int, int], value
                     break
             part = values[:, mask]
             result[:-1, row, column] = np.median(part, axis=1)
-            result[-1, row, column] = _NORMAL * np.median(np.abs(part[0] - result[0, row, column]))
+            result[-1, row, column] = _scatter(part[0])
     return result
+
+
+def _scatter(values: FloatArray) -> float:
+    """Scatter by the middle deviation, or by the lower tail where that is closer.
+
+    Two kinds of plants that look alike before and keep another season apart from each other lie far from their common
+    median, but none lies far below the lower of them.
+    """
+    middle, tail = np.median(values), np.quantile(values, _TAIL)
+    return float(min(_NORMAL * np.median(np.abs(values - middle)), (middle - tail) / _TAIL_SCATTER))
 
 
 def evidence(

@@ -220,7 +220,8 @@ def _spur(
 def _merged(segments: dict[int, _Segment]) -> dict[int, _Segment]:
     """Segments with those that meet in twos made one."""
     meeting = _at(segments)
-    for node, numbers in list(meeting.items()):
+    for node in list(meeting):
+        numbers = meeting[node]
         if len(numbers) != 2 or numbers[0] == numbers[1]:
             continue
         first, second = numbers

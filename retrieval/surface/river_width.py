@@ -108,10 +108,10 @@ class RiverWidthParameters:
     junction_ratio: float = 1.5
     end_ratio: float = 1.5
     binary_edge: float = 0.289
-    shared_edge: float = 0.012
-    edge_floor: float = 0.045
+    shared_edge: float = 0.02
+    edge_floor: float = 0.035
     soft_edge: float = 0.05
-    direction_share: float = 0.0008
+    direction_share: float = 0.0012
     scatter_window: int = 21
 
 
@@ -480,7 +480,8 @@ def _sigma(measured: _Measured, width: Doubles, scene: _Scene, parameters: River
     else:
         soft = 0.5 / (measured.table[:, 5] * measured.pixel) + 0.5 / (measured.table[:, 6] * measured.pixel)
         edge = np.hypot(parameters.shared_edge, parameters.soft_edge * np.maximum(soft - SOFT, 0.0))
-    rounding = np.sqrt(2.0) * edge * measured.pixel
+    # Every channel has two banks.
+    rounding = np.sqrt(2.0 * np.maximum(np.nan_to_num(measured.table[:, 3]), 1.0)) * edge * measured.pixel
     scatter = _scatter(width, np.ceil(2 * measured.half / measured.pixel).astype(int) + 1, parameters)
     sigma = np.hypot(np.fmax(rounding, scatter), parameters.direction_share * width)
     return np.where(np.isfinite(width), sigma, np.nan)

@@ -37,11 +37,15 @@ class ShipParameters:
     rate : float
         False-alarm rate of a pixel [1].
     firm_rate : float
-        Rate that two pixels of an object stay below [1].
+        Rate that several pixels of an object stay below [1].
+    firm_area : float
+        Area of these pixels [m2].
+    fewest_firm : int
+        Fewest of them [1].
     grow_rate : float
         Rate below which neighbors belong to an object [1].
     lone_rate : float
-        Rate below which one pixel alone is an object [1].
+        Rate below which fewer pixels are an object too [1].
     censor_rate : float
         Rate below which pixels are no background [1].
     rounds : int
@@ -76,14 +80,20 @@ class ShipParameters:
         Length in widths from which an object may be a bridge [1].
     islet_ratio : float
         Brightness, in that of the land, up to which a dry patch is an islet [1].
-    islet_length : float
-        Length from which it is [m].
     islet_slenderness : float
         Length in widths up to which it is [1].
+    islet_share : float
+        Share of an object that lies on such a patch [1].
+    islet_rest : int
+        Pixels of the patch beside the object from which they are looked at [1].
+    islet_contrast : float
+        Their median over the water from which they are land [1].
     row_length : float
         Length from which a moored object is a row of ships [m].
     outline_share : float
         Share of the peak above water that still belongs to the outline [1].
+    blur : tuple of float
+        What an outline is too long by: in pixels, in excess of the resolution over a pixel, and at most in pixels [1].
     ambiguity_ratio : float
         How much brighter the source of an azimuth ambiguity is [1].
     ambiguity_tolerance : float
@@ -101,7 +111,9 @@ class ShipParameters:
     """
 
     rate: float = 1e-6
-    firm_rate: float = 1e-5
+    firm_rate: float = 1e-4
+    firm_area: float = 250.0
+    fewest_firm: int = 2
     grow_rate: float = 1e-3
     lone_rate: float = 1e-9
     censor_rate: float = 1e-4
@@ -117,20 +129,23 @@ class ShipParameters:
     local: float = 200.0
     longest: float = 450.0
     widest: float = 90.0
-    bridge_margin: float = 30.0
+    bridge_margin: float = 50.0
     berth_margin: float = 50.0
     link: int = 2
     beyond: float = 3.0
     mast: float = 2.0
     islet_ratio: float = 2.0
-    islet_length: float = 60.0
-    islet_slenderness: float = 1.8
+    islet_slenderness: float = 2.0
+    islet_share: float = 0.5
+    islet_rest: int = 4
+    islet_contrast: float = 2.2
     row_length: float = 150.0
     outline_share: float = 0.08
+    blur: tuple[float, float, float] = (0.6, 1.3, 1.8)
     ambiguity_ratio: float = 30.0
     ambiguity_tolerance: float = 60.0
-    length_share: float = 0.08
-    length_resolution: float = 0.5
+    length_share: float = 0.05
+    length_resolution: float = 0.35
     window: int = 11
     looks_quantile: float = 0.75
     channel: river_channel.ChannelParameters = field(
@@ -441,7 +456,9 @@ def _contrast(
         if water.size < parameters.least_background:
             return np.full_like(contrast, np.nan), clutter.Clutter(looks or 1.0, 1.0)
         number = looks or _looks(contrast, background & where.searched, parameters)
-        model = clutter.fit(water, looks=number, quantile=parameters.quantile)
+        model = clutter.fit(
+            water, looks=number, quantile=parameters.quantile, looks_known=looks is not None, rate=parameters.rate
+        )
         bright = contrast > clutter.factor(parameters.censor_rate, model)
         background = usable & ~_near(bright, 1.0)
     return contrast, model
@@ -504,12 +521,13 @@ def _objects(
     decks = _decks(labels, seeds, scene)
     rejected = dict.fromkeys(REASONS, 0)
     objects = {}
+    fewest = max(int(np.ceil(parameters.firm_area / scene.pixel**2)), parameters.fewest_firm)
     places = ndimage.find_objects(labels)
     for number in np.flatnonzero(seeds):
         corner = np.array([part.start for part in places[number - 1]])
         pixels = np.argwhere(labels[places[number - 1]] == number) + corner
         values = contrast[pixels[:, 0], pixels[:, 1]]
-        if (values > limits["firm"]).sum() < 2 and values.max() < limits["lone"]:
+        if (values > limits["firm"]).sum() < fewest and values.max() < limits["lone"]:
             rejected["few_pixels"] += 1
             continue
         box = _box(_outline(pixels, values, limits["grow"], parameters), scene.size)
@@ -547,17 +565,31 @@ def _box(pixels: npt.NDArray[np.intp], size: tuple[float, float]) -> _Box:
 
 
 def _decks(labels: npt.NDArray[np.int32], seeds: Booleans, scene: _Scene) -> set[int]:
-    """Objects that, linked across small gaps, reach from bank to bank."""
-    kept = seeds[labels]
+    """Objects that reach from bank to bank, alone or linked across small gaps."""
+    alone = labels * seeds[labels]
+    decks = _across(alone, labels, seeds, scene)
+    # Whole decks are taken out before pieces are linked, else a ship beside one would be linked to it.
+    left = seeds.copy()
+    left[list(decks)] = False
     reach = scene.parameters.link
+    kept = left[labels]
     linked, _ = ndimage.label(ndimage.binary_dilation(kept, structure=_ALL_AROUND, iterations=reach), _ALL_AROUND)
+    return decks | _across(linked * kept, labels, left, scene)
+
+
+def _across(
+    groups: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], seeds: Booleans, scene: _Scene
+) -> set[int]:
+    """Objects of the groups that reach from bank to bank."""
     decks: set[int] = set()
-    for number, place in enumerate(ndimage.find_objects(linked), 1):
-        inside = (linked[place] == number) & kept[place]
+    for number, place in enumerate(ndimage.find_objects(groups), 1):
+        if place is None:
+            continue
+        inside = groups[place] == number
         pixels = np.argwhere(inside) + np.array([part.start for part in place])
         box = _box(pixels, scene.size)
         if box.length >= scene.parameters.mast * box.width and _spans(box, scene):
-            decks |= set(np.unique(labels[place][inside]).tolist())
+            decks |= {int(label) for label in np.unique(labels[place][inside]) if seeds[label]}
     return decks
 
 
@@ -595,15 +627,21 @@ def _reason(
 
 
 def _is_islet(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene) -> bool:
-    """Whether an object is a dry patch no brighter than the land around and not slender."""
+    """Whether an object is a dry patch no brighter than land: stout, or bright only in a small part of it."""
     parameters = scene.parameters
     at = pixels[:, 0], pixels[:, 1]
-    if scene.water.patches[at].mean() < 0.5 or box.length < parameters.islet_length:
+    if scene.water.patches[at].mean() < parameters.islet_share:
         return False
     land = scene.brightness[~scene.water.open & scene.water.valid]
-    if not land.size or box.length > parameters.islet_slenderness * box.width:
-        return False
-    return bool(scene.brightness[at].mean() < parameters.islet_ratio * np.median(land))
+    dim = land.size > 0 and scene.brightness[at].mean() < parameters.islet_ratio * np.median(land)
+    stout = box.length < parameters.islet_slenderness * box.width
+    around = tuple(slice(max(axis.min() - parameters.link, 0), axis.max() + parameters.link + 1) for axis in at)
+    rest = scene.water.patches[around].copy()
+    rest[at[0] - around[0].start, at[1] - around[1].start] = False
+    beside = scene.contrast[around][rest & np.isfinite(scene.contrast[around])]
+    # Around a ship that the mask left out lies water; the rest of an islet is land.
+    land_beside = beside.size >= parameters.islet_rest and np.median(beside) > parameters.islet_contrast
+    return bool(dim and stout) or bool(land_beside)
 
 
 def _is_ambiguity(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambiguity: Ambiguity) -> bool:
@@ -655,7 +693,8 @@ def _ship(pixels: Doubles, box: _Box, scene: _Scene, *, moored: bool) -> tuple[f
     parameters = scene.parameters
     at = pixels[:, 0].astype(int), pixels[:, 1].astype(int)
     peak = float(scene.contrast[at].max())
-    blur = scene.resolution - scene.pixel
+    spread = parameters.blur[0] * scene.pixel + parameters.blur[1] * (scene.resolution - scene.pixel)
+    blur = min(spread, parameters.blur[2] * scene.pixel)
     length = max(box.length - blur, scene.pixel)
     sigma = float(np.hypot(parameters.length_resolution * scene.resolution, parameters.length_share * length))
     chance = clutter.exceedance(peak, scene.model) * float(scene.water.searched.sum())

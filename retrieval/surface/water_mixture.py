@@ -307,6 +307,8 @@ def fit(
         Means, covariances and shares after the last round.
     """
     start = expected(polarizations=polarizations, optical=optical, parameters=parameters)
+    if sample.shape[2] == 0:
+        return start
     limits = _limits(polarizations, optical, parameters)
     if anchor is not None:
         start, limits = _anchored(start, limits, anchor)
@@ -347,6 +349,8 @@ def with_shares(sample: Doubles, mixture: Mixture, *, rounds: int) -> Mixture:
     Mixture
         Means and covariances unchanged.
     """
+    if sample.shape[2] == 0:
+        return mixture
     joint = _joint_densities(sample, mixture)
     weights = mixture.weights
     for _ in range(rounds):

@@ -32,7 +32,9 @@ class Landscape:
         columns = np.arange(side) * 10 // side
         self.truth = np.broadcast_to(np.where(columns < 5, 0, columns - 5), (side, side))
         before = 0.55 + 0.1 * np.sin(np.arange(side) / 7.0)[:, None] * np.ones((side, side))
-        after = before - STEPS[self.truth] / 1e3 - season - season_slope * (before - 0.55)
+        # Char has no season: what the season changes goes with the plants that are left.
+        left = np.clip(1.0 - STEPS[self.truth] / 1e3 / (before + 0.25), 0.0, 1.0)
+        after = before - STEPS[self.truth] / 1e3 - left * (season + season_slope * (before - 0.55))
         self.layers = {}
         for date, ratio, brightness in (("before", before, 0.45), ("after", after, 0.4 * sun)):
             for name, sign in (("nir", 1.0), ("swir2", -1.0)):

@@ -221,3 +221,12 @@ def test_blocks_of_the_product_do_not_show(pair):
     small = dataclasses.replace(flood_extent.DEFINITION.parameters, block=100)
     parts = flood_extent.flood_extent_layers(fused(pair), parameters=small)
     np.testing.assert_array_equal(whole.data[flood_extent.LAYER].values, parts.data[flood_extent.LAYER].values)
+
+
+def test_reflectance_without_green_or_infrared_values_is_no_product(risen):
+    seen = fused(optical=scenes.reflectance(risen))
+    for lost in (["green"], ["nir", "swir1"]):
+        blind = seen.assign(reflectance=seen["reflectance"].where(~seen["band"].isin(lost)))
+        with pytest.raises(definition.NotApplicableError) as refusal:
+            layers_of(blind)
+        assert refusal.value.cause == "no_usable_pixel"

@@ -92,6 +92,25 @@ def test_a_scar_is_the_first_candidate_whatever_season_and_radiometry_do(
     assert (seen.classes[45:75, 62:66] == landslide.CANDIDATE).all()
 
 
+@pytest.mark.parametrize(("lost", "scatter"), [(0.0, 0.03), (0.3, 0.095)], ids=["one kind of plant", "two kinds"])
+def test_plants_that_keep_another_season_do_not_widen_what_is_usual(lost: float, scatter: float) -> None:
+    random = np.random.default_rng(11)
+    shape = (200, 200)
+    later = 0.8 + random.normal(0.0, 0.03, shape) - lost * (np.indices(shape).sum(axis=0) % 2)
+    before = {"red": np.full(shape, 0.03, dtype=np.float32), "nir": np.full(shape, 0.27, dtype=np.float32)}
+    after = {"red": (0.15 * (1 - later)).astype(np.float32), "nir": (0.15 * (1 + later)).astype(np.float32)}
+    heights = np.broadcast_to(np.arange(200.0)[:, None], shape).astype(np.float32)
+    usual = landslide.normal(
+        before,
+        after,
+        landslide.Surroundings(heights),
+        slope=np.full(shape, 30.0, dtype=np.float32),
+        parameters=landslide.LandslideParameters(),
+    )
+    # Deviations from the common median would give 0.22 for the two.
+    assert usual.scatter[:, -2:] == pytest.approx(scatter, rel=0.15)
+
+
 def test_nothing_happens_where_only_season_and_gain_change() -> None:
     seen = found(scene(2, [], gain=0.8, season=(0.08, 0.08, 0.2, 0.22, 0.14)))
     assert seen.candidates == ()

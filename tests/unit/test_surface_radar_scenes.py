@@ -8,13 +8,18 @@ import math
 import numpy as np
 import pytest
 import rasterio
+import typer
+import typer.testing as runner
 from scipy import ndimage
 
+from infra.cli.surface import simulate
 from infra.surface import scene_files, simulation
 from processors.quality import BadInputError
 from processors.simulation import _radar_scene_kernels, radar_water_scene, river_scene, ship_scene
 
-SHAPE = (160, 160)
+SHAPE = (128, 128)
+simulate_app = typer.Typer()
+simulate_app.command()(simulate.simulate)
 
 
 @functools.cache
@@ -29,7 +34,7 @@ def _river(seed=3, **options):
 
 @functools.cache
 def _ships(seed=4, **options):
-    return ship_scene.simulate_ship_scene(seed, shape=(250, 250), **options)
+    return ship_scene.simulate_ship_scene(seed, shape=(180, 180), **options)
 
 
 def test_speckle_has_mean_one_and_the_number_of_looks_asked_for():
@@ -203,6 +208,30 @@ def test_reference_water_is_near_the_truth_but_not_it():
     assert 0.9 < agree.mean() < 1.0
     exact = _valley(reference_errors=False, bridges=0, ships=0)
     np.testing.assert_array_equal(exact.reference_water, exact.fraction_before)
+
+
+def test_reservoir_stands_level_behind_its_dam():
+    scenes = [
+        radar_water_scene.simulate_water_scene(
+            10,
+            shape=(160, 160),
+            dates_before=0,
+            flood_stage=0.0,
+            lakes=0,
+            ponds=0,
+            bridges=0,
+            ships=0,
+            reservoir=reservoir,
+        )
+        for reservoir in (False, True)
+    ]
+    dam = scenes[1].terrain > scenes[0].terrain
+    added = (scenes[1].fraction_after == 1.0) & (scenes[0].fraction_after == 0.0)
+    assert dam.any()
+    assert added.sum() > 10
+    np.testing.assert_allclose(np.ptp(scenes[1].water_level[added]), 0.0, atol=0.01)
+    assert scenes[1].terrain[dam].min() >= scenes[1].water_level[added].max()
+    np.testing.assert_allclose(np.ptp(scenes[1].dem[added]), 0.0, atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -416,6 +445,16 @@ def test_files_tell_the_truth_and_every_parameter(tmp_path, kind, size):
                 if name == "sar.tif":
                     assert raster.tags()["UNITS"] == "linear"
                     assert raster.descriptions == ("vv", "vh")
+
+
+def test_the_command_makes_a_scene_and_says_what_it_made(tmp_path):
+    answer = runner.CliRunner().invoke(
+        simulate_app, ["--kind", "river", "--out", str(tmp_path), "--seed", "3", "--size", "96", "--json"]
+    )
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["files"] == json.loads((tmp_path / "truth.json").read_text())["files"]
+    answer = runner.CliRunner().invoke(simulate_app, ["--kind", "river", "--out", str(tmp_path), "--size", "96"])
+    assert "truth.json" in answer.stdout.replace("\n", "")
 
 
 def test_unknown_kinds_and_impossible_options_are_refused(tmp_path):

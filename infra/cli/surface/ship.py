@@ -30,7 +30,7 @@ def ship(
         help="Map of water: OUT of `surface water`, or any mask of 0 and 1.",
     ),
     bridges: Path | None = typer.Option(
-        None, "--bridges", exists=True, dir_okay=False, help="Known bridges; 30 m around them are not searched."
+        None, "--bridges", exists=True, dir_okay=False, help="Known bridges; 50 m around them are not searched."
     ),
     berths: Path | None = typer.Option(
         None, "--berths", exists=True, dir_okay=False, help="Berths and quays: ships within 50 m are moored."
