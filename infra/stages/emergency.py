@@ -34,6 +34,7 @@ SHORT_NAMES = {
     "fire": "active-fire",
     "burn": "burn-severity",
     "landslide": "landslide-candidates",
+    "ship": "ship-detection",
 }
 DEFAULT_PRODUCTS = ("flood", "fire")
 EARLIER_SCENES = 2

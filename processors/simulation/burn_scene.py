@@ -335,7 +335,7 @@ def _clouded(rng: np.random.Generator, image: Raster, asked: BurnOptions) -> tup
     away = (int(rng.integers(-25, -8)), int(rng.integers(-25, 25)))
     dark = np.roll(opacity, away, axis=(0, 1))
     seen = image * (1.0 - 0.7 * dark) * (1.0 - opacity) + _CLOUD[:, None, None] * opacity
-    return seen.astype(np.float32), (opacity > 0.02) | (dark > 0.05)
+    return seen.astype(np.float32), ndimage.binary_dilation((opacity > 0.02) | (dark > 0.05))
 
 
 def _measured(rng: np.random.Generator, image: Raster, date: int, asked: BurnOptions) -> Raster:

@@ -127,7 +127,7 @@ class Slide(NamedTuple):
     column: float
     """Column, likewise [pixel]."""
     area: float
-    """Area in plan [m2]."""
+    """Area in plan, on land [m2]."""
     length: float
     """Length of its path in plan [m]."""
     width: float
@@ -231,6 +231,8 @@ def simulate_landslide_scene(
     _add_decoys(rng, canvas, asked)
     slides = _slides(rng, canvas, rain, asked)
     share, number = _expose(rng, canvas, slides)
+    land_area = np.bincount(number.ravel(), weights=share.ravel(), minlength=len(slides) + 1) * pixel_size**2
+    slides = tuple(slide._replace(area=float(land_area[slide.number])) for slide in slides)
     images, dark = [], np.zeros(shape, dtype=np.bool_)
     for date, ground in enumerate((canvas.before, canvas.after)):
         light = imagery_landscape.illuminate(
@@ -243,7 +245,7 @@ def simulate_landslide_scene(
         seen = imagery_landscape.lit(ground, light, bands=BANDS)
         if date == 1:
             _leave_clouds(rng, canvas, seen, asked)
-        images.append(_measured(rng, seen, asked))
+        images.append(_measured(np.random.default_rng([seed, 64 + date]), seen, asked))
     decoy = np.where(share > 0.0, np.uint8(0), canvas.decoy)
     cropland = np.isin(land.class_map, (imagery_landscape.WINTER_CROP, imagery_landscape.SUMMER_CROP))
     parameters = {"seed": seed, "shape": shape, "pixel_size": pixel_size, **asdict(asked)}
@@ -512,7 +514,7 @@ def _slides(rng: np.random.Generator, canvas: _Canvas, rain: Raster, asked: Land
         if rng.random() > weight[place]:
             continue
         slide = _slide(rng, smooth, slope, place, canvas.pixel_size, asked, len(slides) + 1)
-        if slide is None:
+        if slide is None or any(slide.outline.intersects(other.outline) for other in slides):
             continue
         slides.append(slide)
         reach = int(60.0 / canvas.pixel_size) + 4

@@ -521,7 +521,7 @@ def _noise(rng: np.random.Generator, count: int, smooth: float) -> npt.NDArray[n
 def _blended(shape: tuple[int, int], channels: Sequence[_Channel]) -> tuple[Raster, Raster, Raster, Raster, Raster]:
     """Level, rise, bed, distance from the nearest bank and width of the plain, blended between channels."""
     rows, columns = np.indices(shape)
-    points = np.stack([rows.ravel(), columns.ravel()], axis=1)
+    points = np.stack([rows.ravel(), columns.ravel()], axis=1).astype(np.float64)
     total, level, rise, plain = (np.zeros(points.shape[0]) for _ in range(4))
     edge = np.full(points.shape[0], np.inf)
     bed = np.full(points.shape[0], np.inf)

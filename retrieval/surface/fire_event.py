@@ -5,6 +5,7 @@ is the sum over its pixels and over neighbors whose excess is above the noise. P
 strength; two summits remain two fires where the lowest pixel between them is far below the lesser one.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -212,14 +213,18 @@ def _event(
     counted = near[excess[near] > chosen.neighbor_significance * sigma[near]]
     members = np.concatenate([core, counted])
     weight = np.nan_to_num(np.maximum(excess[members], 0.0))
-    total = float(excess[members].sum())
-    common = chosen.common_share * float(sigma[members].sum())
+    # A pixel without background has no excess: the others give a lower limit; without any the power is not known.
+    unknown = ~np.isfinite(excess[members])
+    total = math.nan if unknown.all() else float(np.nansum(excess[members]))
+    common = chosen.common_share * float(np.nansum(sigma[members]))
     factor = scale.power if by_power else scale.detecting
-    power = max(total * factor, 0.0)
+    power = total * factor if math.isnan(total) else max(total * factor, 0.0)
     doubt = float(
-        np.sqrt((factor * common) ** 2 + factor**2 * float((sigma[members] ** 2).sum()) + (scale.spread * power) ** 2)
+        np.sqrt(
+            (factor * common) ** 2 + factor**2 * float(np.nansum(sigma[members] ** 2)) + (scale.spread * power) ** 2
+        )
     )
-    limited = saturated and not by_power
+    limited = (saturated and not by_power) or bool(unknown.any())
     strongest = core[np.argmax(np.where(np.isfinite(excess[core]), excess[core], -np.inf))]
     spread = weight if weight.sum() > 0.0 else np.ones(len(members))
     return (

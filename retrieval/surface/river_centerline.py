@@ -135,8 +135,9 @@ def _segments(skeleton: _Skeleton) -> list[_Segment]:
     for node in nodes:
         seen[node] = True
         for other in skeleton.neighbors[node]:
-            if (node, other) not in visited:
-                segments.append(_walk(node, other, skeleton, degree, visited, seen))
+            if (node, other) in visited:
+                continue
+            segments.append(_walk(node, other, skeleton, degree, visited, seen))
     for index, count in enumerate(degree):
         if count == 2 and not seen[index]:
             seen[index] = True
@@ -178,9 +179,7 @@ def _at(segments: dict[int, _Segment]) -> dict[int, list[int]]:
     return meeting
 
 
-def _pruned(
-    found: list[_Segment], skeleton: _Skeleton, parameters: CenterlineParameters
-) -> dict[int, _Segment]:
+def _pruned(found: list[_Segment], skeleton: _Skeleton, parameters: CenterlineParameters) -> dict[int, _Segment]:
     """Segments without spurs, the shortest taken away first; what then meets in twos is one."""
     segments = dict(enumerate(found))
     changed = True
@@ -191,7 +190,8 @@ def _pruned(
             for number, segment in segments.items()
             if (length := _spur(segment, meeting, skeleton, parameters)) > 0
         )
-        changed, touched = False, set()
+        changed = False
+        touched: set[int] = set()
         for _, number in spurs:
             ends = set(segments[number].ends)
             # One spur of a node at a time: what is left may be the river itself.
@@ -316,7 +316,7 @@ def _line(stroke: list[tuple[int, bool]], segments: dict[int, _Segment], skeleto
 
 def _inside(line: Line, shape: tuple[int, ...]) -> Line:
     """The part of a line within the scene; where it leaves it, it does not end."""
-    within = ((line.places >= 0) & (line.places <= np.array(shape) - 1)).all(axis=1)
+    within = np.asarray(((line.places >= 0) & (line.places <= np.array(shape) - 1)).all(axis=1))
     labels, count = ndimage.label(within)
     if not count:
         return line._replace(places=line.places[:0])

@@ -6,7 +6,7 @@ and the centerline is drawn again midway between them. Width is the length of wa
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -250,9 +250,9 @@ def measure(
     scene = _Scene(found, size, binary)
     labels, lines, rivers = _rivers(scene, channels, parameters)
     sections = [_sections(line, scene, parameters, spacing=spacing) for line in lines]
-    kept = [section for section in sections if section[1] is not None]
-    table = _joined([section[1] for section in kept])
-    table = table._replace(line=np.repeat(np.arange(len(kept)), [len(section[1].row) for section in kept]))
+    kept = [(places, section) for places, section in sections if section is not None]
+    table = _joined([section for _, section in kept])
+    table = table._replace(line=np.repeat(np.arange(len(kept)), [len(section.row) for _, section in kept]))
     classes = _classes(found, labels, rivers, known)
     counts = _counts(found, labels, rivers, table, len(kept))
     least = parameters.least_width * float(np.sqrt(np.median(size[:, 0]) * np.median(size[:, 1])))
@@ -305,10 +305,8 @@ def _is_long(
     areas = np.bincount(labels.ravel(), minlength=lengths.size)
     total = np.zeros(lengths.size)
     np.add.at(total, at, [_length(line.places) for line in drawn])
-    edges = sum(
-        np.isin(np.arange(lengths.size), edge).astype(int)
-        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1])
-    )
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    edges = np.sum([np.isin(np.arange(lengths.size), side) for side in sides], axis=0)
     for label in np.unique(at):
         width = areas[label] / max(total[label], 1.0)
         least = parameters.least_elongation_cut if edges[label] >= 2 else parameters.least_elongation
@@ -356,7 +354,12 @@ def _sections(
         channels=np.where(found, np.nan_to_num(table[:, 3]), 0).astype(np.int64),
         flag=flags,
     )
-    return measured.places, CrossSections(*(part[chosen] for part in whole))
+    return measured.places, _taken(whole, chosen)
+
+
+def _taken(sections: CrossSections, chosen: npt.NDArray[np.intp]) -> CrossSections:
+    columns: dict[str, Any] = {name: column[chosen] for name, column in sections._asdict().items()}
+    return CrossSections(**columns)
 
 
 def _rows(places: Doubles, size: Doubles) -> npt.NDArray[np.intp]:
@@ -374,9 +377,7 @@ def _spaced(along: Doubles, spacing: float) -> npt.NDArray[np.intp]:
     return np.unique(np.clip(np.searchsorted(along, wanted), 0, len(along) - 1))
 
 
-def _centered(
-    line: river_centerline.Line, scene: _Scene, parameters: RiverWidthParameters
-) -> _Measured | None:
+def _centered(line: river_centerline.Line, scene: _Scene, parameters: RiverWidthParameters) -> _Measured | None:
     """The line drawn midway between the banks, with the banks."""
     if len(line.places) < parameters.least_length / 2:
         return None

@@ -148,9 +148,7 @@ class ShipParameters:
     length_resolution: float = 0.35
     window: int = 11
     looks_quantile: float = 0.75
-    channel: river_channel.ChannelParameters = field(
-        default_factory=lambda: river_channel.ChannelParameters(widest=64)
-    )
+    channel: river_channel.ChannelParameters = field(default_factory=lambda: river_channel.ChannelParameters(widest=64))
 
 
 class Ambiguity(NamedTuple):
@@ -351,7 +349,9 @@ def detect(
     seen = _valid(power)
     where = _water(water, seen, known, pixel_size, parameters)
     if not where.searched.any():
-        raise BadInputError("no_water", "no water wide enough to look for ships in: is the mask of water the right one?")
+        raise BadInputError(
+            "no_water", "no water wide enough to look for ships in: is the mask of water the right one?"
+        )
     contrast, model = _contrast(power, where, pixel_size, looks, parameters)
     where = where._replace(searched=where.searched & np.isfinite(contrast))
     if not where.searched.any():
@@ -451,7 +451,7 @@ def _contrast(
             )
             for band in power.values()
         ]  # fmt: skip
-        contrast = np.mean(ratios, axis=0, dtype=np.float32)
+        contrast: Singles = np.asarray(np.mean(ratios, axis=0, dtype=np.float32))
         water = contrast[where.searched & background & np.isfinite(contrast)].astype(np.float64)
         if water.size < parameters.least_background:
             return np.full_like(contrast, np.nan), clutter.Clutter(looks or 1.0, 1.0)
@@ -459,7 +459,7 @@ def _contrast(
         model = clutter.fit(
             water, looks=number, quantile=parameters.quantile, looks_known=looks is not None, rate=parameters.rate
         )
-        bright = contrast > clutter.factor(parameters.censor_rate, model)
+        bright = np.asarray(contrast > clutter.factor(parameters.censor_rate, model))
         background = usable & ~_near(bright, 1.0)
     return contrast, model
 
@@ -558,7 +558,9 @@ def _box(pixels: npt.NDArray[np.intp], size: tuple[float, float]) -> _Box:
         along = np.array([1.0, 0.0])
     across = np.array([-along[1], along[0]])
     spans = [(places - middle) @ axis for axis in (along, across)]
-    center = middle + sum(axis * (span.max() + span.min()) / 2 for axis, span in zip((along, across), spans, strict=True))
+    center = middle + sum(
+        axis * (span.max() + span.min()) / 2 for axis, span in zip((along, across), spans, strict=True)
+    )
     pixel = float(np.sqrt(size[0] * size[1]))
     length, width = (float(span.max() - span.min()) + pixel for span in spans)
     return _Box(center / np.array(size), along, length, width)
@@ -577,9 +579,7 @@ def _decks(labels: npt.NDArray[np.int32], seeds: Booleans, scene: _Scene) -> set
     return decks | _across(linked * kept, labels, left, scene)
 
 
-def _across(
-    groups: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], seeds: Booleans, scene: _Scene
-) -> set[int]:
+def _across(groups: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], seeds: Booleans, scene: _Scene) -> set[int]:
     """Objects of the groups that reach from bank to bank."""
     decks: set[int] = set()
     for number, place in enumerate(ndimage.find_objects(groups), 1):
@@ -603,7 +603,9 @@ def _spans(box: _Box, scene: _Scene) -> bool:
         for sign in (-1.0, 1.0):
             steps = half + np.arange(0.5, scene.parameters.beyond + scene.water.depth.max() + 1, 0.5) * scene.pixel
             places = box.center[:, None] + sign * axis[:, None] * steps / size[:, None]
-            inside = (places > -0.5).all(axis=0) & (places < np.array(scene.water.open.shape)[:, None] - 0.5).all(axis=0)
+            inside = (places > -0.5).all(axis=0) & (places < np.array(scene.water.open.shape)[:, None] - 0.5).all(
+                axis=0
+            )
             rows, columns = np.rint(places[:, inside]).astype(int)
             beyond.append(bool((~scene.water.open[rows, columns]).any()))
         return beyond
@@ -611,9 +613,7 @@ def _spans(box: _Box, scene: _Scene) -> bool:
     return all(dry(box.along, box.length / 2)) and not any(dry(across, box.width / 2))
 
 
-def _reason(
-    pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambiguity: Ambiguity | None
-) -> str | None:
+def _reason(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambiguity: Ambiguity | None) -> str | None:
     """Why an object is no ship; None for a ship."""
     parameters = scene.parameters
     slack = 2 * scene.resolution
@@ -654,7 +654,8 @@ def _is_ambiguity(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambigu
     for sign in (-1, 1):
         row, column = np.rint(box.center + sign * step).astype(int)
         window = scene.brightness[
-            max(row - reach[0], 0) : max(row + reach[0] + 1, 0), max(column - reach[1], 0) : max(column + reach[1] + 1, 0)
+            max(row - reach[0], 0) : max(row + reach[0] + 1, 0),
+            max(column - reach[1], 0) : max(column + reach[1] + 1, 0),
         ]
         if window.size and float(window.max()) > parameters.ambiguity_ratio * own:
             return True
@@ -664,9 +665,9 @@ def _is_ambiguity(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambigu
 def _is_moored(pixels: npt.NDArray[np.intp], scene: _Scene) -> bool:
     at = pixels[:, 0], pixels[:, 1]
     if scene.berths is not None:
-        row, column = np.rint(pixels.mean(axis=0)).astype(int)
         reach = int(np.ceil(scene.parameters.berth_margin / scene.pixel))
-        window = scene.berths[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+        (top, left), (bottom, right) = np.maximum(pixels.min(axis=0) - reach, 0), pixels.max(axis=0) + reach + 1
+        window = scene.berths[top:bottom, left:right]
         if window.any():
             return True
     # In narrow water every ship is near a bank, and nearness says nothing.

@@ -67,7 +67,7 @@ def test_fires_burn_where_the_truth_says(by_day: fire_scene.ThermalScene) -> Non
 
 def test_the_excess_radiance_of_fires_is_that_of_their_planck_mixture() -> None:
     # Without air the sum over pixels of the radiance above the ground is the area of the fire times its own.
-    plain = {
+    plain: dict[str, Any] = {
         "noise": 0.0,
         "transmission": (1.0, 1.0, 1.0),
         "sources": 0,
