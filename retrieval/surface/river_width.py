@@ -331,8 +331,8 @@ def _sections(
     narrow = width < parameters.least_width * measured.pixel
     flags[narrow] = NARROW
     width[narrow] = np.nan
-    lake = width > parameters.lake_ratio * np.nanmedian(width) if np.isfinite(width).any() else narrow
-    flags[lake] = LAKE
+    if np.isfinite(width).any():
+        flags[width > parameters.lake_ratio * np.nanmedian(width)] = LAKE
     sigma = _sigma(measured, width, scene, parameters)
     along = _along(measured.places, scene.size)
     chosen = _spaced(along, spacing or parameters.spacing * float(np.median(measured.pixel)))

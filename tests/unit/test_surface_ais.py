@@ -47,7 +47,8 @@ def test_place_between_two_reports_is_interpolated():
         parameters=PARAMETERS,
     )  # fmt: skip
     assert (placed.latitude[0], placed.longitude[0]) == pytest.approx((30.01, 110.01), abs=1e-6)
-    assert placed.length[0] == 90 and placed.sigma[0] > 25
+    assert placed.length[0] == 90
+    assert placed.sigma[0] > 25
 
 
 def test_place_after_the_last_report_is_reckoned_and_an_old_one_dropped():
@@ -57,9 +58,11 @@ def test_place_after_the_last_report_is_reckoned_and_an_old_one_dropped():
             "3,2026-03-01T11:58:00Z,30,110,,,",
         ), NOON, parameters=PARAMETERS,
     )  # fmt: skip
-    assert placed.mmsi.tolist() == [1, 3] and placed.too_old == 1
+    assert placed.mmsi.tolist() == [1, 3]
+    assert placed.too_old == 1
     assert (placed.latitude[0] - 30) * 111_195 == pytest.approx(10 * 1852 / 3600 * 300, rel=1e-3)
-    assert placed.latitude[1] == 30 and placed.sigma[1] > 50
+    assert placed.latitude[1] == 30
+    assert placed.sigma[1] > 50
 
 
 def reported(latitudes, *, speed=0.0, course=0.0, length=np.nan) -> ais_match.Reported:
