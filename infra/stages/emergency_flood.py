@@ -82,6 +82,8 @@ def build(
     )
     layers = _layers(folder / "flood.tif", product, report)
     layers = sector_packages.with_exposure(layers, product, target, workspace)
+    taken = np.datetime64(scenes[-1].attributes["time"][:19], "s")
+    layers = sector_packages.with_gauges(layers, product, target, workspace, time=taken)
     zones = static_layers.zones(workspace)
     subject = _subject(layers, scenes, target, group)
     built = package.assemble(layers, subject, definition=product, zones=zones)

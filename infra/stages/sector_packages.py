@@ -17,8 +17,9 @@ from infra.stages.execution import NotApplicableError
 from infra.stages.workspace import NewGranule, Workspace
 from infra.surface import operator_layers, vector_file
 from processors.imagery import grid
-from products import exposure, feature_table, stac
-from products.sectors import definition, package, registry, statistics
+from products import exposure, feature_table, gauge_comparison, stac
+from products.sectors import definition, flood_extent, package, registry, statistics
+from retrieval.surface import flood
 
 
 class Made(NamedTuple):
@@ -108,7 +109,9 @@ def _exposing(
     @functools.wraps(chosen.algorithm)
     def exposing(dataset: xr.Dataset, *, parameters: Any) -> definition.SectorLayers:
         layers = chosen.algorithm(dataset, parameters=parameters)
-        kept.append(with_exposure(layers, chosen, grid.geobox_of(dataset), workspace))
+        here = grid.geobox_of(dataset)
+        latest = dataset["time"].values[layers.dates[-1]]
+        kept.append(with_gauges(with_exposure(layers, chosen, here, workspace), chosen, here, workspace, time=latest))
         return kept[-1]
 
     return exposing
@@ -146,6 +149,53 @@ def with_exposure(
     )
     tables = [_exposed(held, hazard, which) for which, held in static_layers.assets(workspace)]
     return layers._replace(features=(*layers.features, *(table for table in tables if len(table))))
+
+
+def with_gauges(
+    layers: definition.SectorLayers,
+    chosen: definition.ProductDefinition,
+    geobox: GeoBox,
+    workspace: Workspace,
+    *,
+    time: np.datetime64,
+) -> definition.SectorLayers:
+    """Layers of a flood with the level of the mapped water beside the readings of gauges; others as they are.
+
+    Parameters
+    ----------
+    layers : SectorLayers
+        What an algorithm returned.
+    chosen : ProductDefinition
+        The product.
+    geobox : GeoBox
+        Grid of the layers.
+    workspace : Workspace
+        Where the operator's files are.
+    time : numpy.datetime64
+        Time of the scene (UTC).
+
+    Returns
+    -------
+    SectorLayers
+        With the table of the gauges where there are readings and heights.
+    """
+    readings = static_layers.gauges(workspace) if chosen.code == flood_extent.DEFINITION.code else []
+    heights = static_layers.elevation(workspace, geobox) if readings else None
+    if heights is None:
+        return layers
+    classes = layers.data[chosen.layers[0].name].transpose("y", "x").values
+    tables = [
+        gauge_comparison.table(
+            given,
+            water=np.isin(classes, (flood.PERMANENT, flood.FLOOD, flood.PROBABLE)),
+            elevation=heights.values,
+            geobox=geobox,
+            elevation_datum=heights.datum,
+            time=time,
+        )
+        for given in readings
+    ]
+    return layers._replace(features=(*layers.features, *[table for table in tables if len(table)][:1]))
 
 
 def _exposed(held: operator_layers.Assets, hazard: exposure.Hazard, which: str) -> feature_table.FeatureTable:

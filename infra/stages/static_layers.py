@@ -2,18 +2,31 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from infra import archive, ledger
+from infra.imagery import raster_file
 from infra.stages.workspace import Workspace
 from infra.surface import operator_layers, terrain_layers
-from processors.imagery import grid
+from processors.imagery import gauge_readings, grid
 from products.sectors import statistics
 
 TERRAIN, REFERENCE_WATER, DISTRICTS, ASSETS, SEGMENTS = "terrain", "reference-water", "districts", "assets", "segments"
+GAUGES = "gauge-readings"
+
+
+class Heights(NamedTuple):
+    """Heights of the ground."""
+
+    values: npt.NDArray[np.float32]
+    """Height (y, x) [m], NaN where unknown."""
+    datum: str
+    """Their zero, from the tag `VERTICAL_DATUM`; `unstated` where there is none."""
 
 
 def joined(series: xr.Dataset, workspace: Workspace) -> xr.Dataset:
@@ -63,6 +76,23 @@ def assets(workspace: Workspace) -> list[tuple[str, operator_layers.Assets]]:
     """Assets and segments the operator supplied, each with the kind of its file."""
     held = [(ASSETS, operator_layers.assets(path)) for path in files(ASSETS, workspace)]
     return held + [(SEGMENTS, operator_layers.assets(path, kind="road")) for path in files(SEGMENTS, workspace)]
+
+
+def gauges(workspace: Workspace) -> list[gauge_readings.GaugeReadings]:
+    """Readings of river gauges the operator supplied."""
+    paths = files(GAUGES, workspace)
+    return [gauge_readings.parse(path.read_text(encoding="utf-8"), name=path.name) for path in paths]
+
+
+def elevation(workspace: Workspace, geobox: GeoBox) -> Heights | None:
+    """Heights of the ground on a grid with the datum their file states; None where nothing is known of the place."""
+    for path in files(TERRAIN, workspace):
+        values = terrain_layers.read(path, geobox, names=("elevation",)).get("elevation")
+        if values is not None and np.isfinite(values).any():
+            with raster_file.open_raster(path) as raster:
+                tags = {key.upper(): text for key, text in raster.tags.items()}
+            return Heights(values, tags.get("VERTICAL_DATUM", "unstated").strip().lower())
+    return None
 
 
 def files(kind: str, workspace: Workspace) -> list[Path]:

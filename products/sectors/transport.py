@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import xarray as xr
 
-from products.sectors import definition, river_width, ship_detection
+from products.sectors import definition, navigable_change, river_width, ship_detection
 from retrieval.surface import observation, water
 
 
@@ -93,4 +93,4 @@ def definitions() -> tuple[definition.ProductDefinition, ...]:
     tuple of ProductDefinition
         In the order of publication.
     """
-    return (OPEN_WATER, river_width.DEFINITION, ship_detection.DEFINITION)
+    return (OPEN_WATER, river_width.DEFINITION, navigable_change.DEFINITION, ship_detection.DEFINITION)

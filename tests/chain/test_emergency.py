@@ -25,6 +25,11 @@ SIZE = 240
 TRANSFORM = Affine(10, 0, 600_000, 0, -10, 3_270_000)
 DISTANCE = np.abs(np.mgrid[:SIZE, :SIZE][0] - 120)
 RIVER, FLOODED = DISTANCE < 12, DISTANCE < 35
+# Water stands on ground of 200 m + 0.15 m times the distance of its edge from the middle of the river.
+GAUGES = """station,latitude,longitude,time,level_m,datum
+agreeing,29.5441,106.0425,2026-07-15T18:00:00+08:00,205.2,national_1985
+of another zero,29.5441,106.0425,2026-07-15T18:00:00+08:00,206.9,wusong
+"""
 CAP = "{urn:oasis:names:tc:emergency:cap:1.2}"
 
 
@@ -88,8 +93,13 @@ def here(
 def supply(here: workspace.Workspace, folder: Path) -> None:
     """Terrain, usual water of July, two districts that share the scene, and settlements from the river uphill."""
     terrain = np.stack([200 + 0.15 * DISTANCE, np.ones((SIZE, SIZE)), np.maximum(DISTANCE - 12, 0) * 0.15])
+    readings = folder / "gauges.csv"
+    readings.write_text(GAUGES)
     files = {
-        "terrain": raster(folder / "terrain.tif", terrain, ("elevation", "slope", "hand")),
+        "gauge-readings": readings,
+        "terrain": raster(
+            folder / "terrain.tif", terrain, ("elevation", "slope", "hand"), VERTICAL_DATUM="national_1985"
+        ),
         "reference-water": raster(folder / "usual.tif", (0.95 * RIVER + 0.01)[None], ("water",), MONTH="7"),
         "districts": objects(
             folder / "districts.gpkg",
@@ -109,7 +119,7 @@ def supply(here: workspace.Workspace, folder: Path) -> None:
     landing.register(here, kind="landed_auxiliary")
     stage = chain.stage("ingest_auxiliary")
     outcomes = execution.run_units(stage, execution.due_units(stage, here.ledger), here)
-    assert [outcome.state for outcome in outcomes] == ["done"] * 4
+    assert [outcome.state for outcome in outcomes] == ["done"] * 5
 
 
 def ask(here: workspace.Workspace, *products: str, since: str = "2026-07-10") -> emergency_run.Reply:
@@ -168,6 +178,11 @@ def test_a_flood_is_mapped_published_and_alerted_by_district(here: workspace.Wor
         }
         or states["in the river"] == "near"
     )
+    about, _, _, columns = pyogrio.raw.read(tmp_path / "objects.gpkg", layer=_gauge_layer(tmp_path / "objects.gpkg"))
+    gauges = dict(zip(about["fields"], columns, strict=True))
+    verdicts = dict(zip(gauges["station"], gauges["verdict"], strict=True))
+    assert verdicts["agreeing"] == "agrees"
+    assert verdicts["of another zero"] == "other datum"
     alerts = [package_document.from_json(here.read(granule)) for granule in here.ledger.granules(["alert"])]
     assert {f"alert-flood-extent-class_area_km2-{code}" for code in districts} <= set(answer.alerts)
     record = ElementTree.fromstring(here.read_asset(*_file(alerts[0], "alert.cap.xml")))  # noqa: S314  our own
@@ -175,6 +190,11 @@ def test_a_flood_is_mapped_published_and_alerted_by_district(here: workspace.Wor
     assert {info.findtext(f"{CAP}language") for info in record.findall(f"{CAP}info")} == {"zh-CN", "en-US"}
     for one in alerts:
         assert here.catalog.item(one.item_id) is not None
+
+
+def _gauge_layer(path: Path) -> str:
+    (name,) = [str(name) for name, _ in pyogrio.list_layers(path) if "gauge" in str(name)]
+    return name
 
 
 def _file(made: package_document.PackageDocument, name: str) -> tuple[str, str]:

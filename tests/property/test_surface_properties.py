@@ -1,17 +1,21 @@
 """Whatever the input, probabilities stay probabilities and nothing is classified over missing data."""
 
 import numpy as np
+import rasterio
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from odc.geo.geobox import GeoBox
 
+from processors.imagery import grid
 from processors.imagery import qa as qa_bits
 from products.sectors import definition, registry
 from retrieval.surface import observation, spectral_index, water
 
 BANDS = ("blue", "green", "red", "nir", "swir1")
 SHAPE = (4, len(BANDS), 2, 3)
+GEOBOX = GeoBox((2, 3), rasterio.Affine(10, 0, 600_000, 0, -10, 3_270_000), "EPSG:32648")
 
 spectra = arrays.arrays(np.float32, SHAPE, elements=st.one_of(st.floats(-0.015625, 1.25, width=32), st.just(np.nan)))
 sigmas = st.floats(0.0, 0.3)
@@ -21,7 +25,7 @@ radar = arrays.arrays(np.float32, (4, 2, 2, 3), elements=st.one_of(st.floats(-40
 
 def fused(values: np.ndarray, sigma: float, qa: np.ndarray, backscatter: np.ndarray) -> xr.Dataset:
     dims = ("time", "band", "y", "x")
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {
             "reflectance": (dims, values),
             "reflectance_sigma": (dims, np.full_like(values, sigma)),
@@ -34,10 +38,12 @@ def fused(values: np.ndarray, sigma: float, qa: np.ndarray, backscatter: np.ndar
             "polarization": ["vv", "vh"],
         },
     )
+    return grid.assign(dataset, GEOBOX)
 
 
 def layers_of(product: definition.ProductDefinition, dataset: xr.Dataset) -> definition.SectorLayers | str:
     try:
+        definition.require(dataset, definition=product)
         return product.algorithm(dataset, parameters=product.parameters)
     except definition.NotApplicableError as refused:
         return refused.cause
@@ -51,7 +57,7 @@ def test_no_product_speaks_over_pixels_without_usable_data(values, sigma, qa, ba
     for product in registry.definitions():
         layers = layers_of(product, dataset)
         if isinstance(layers, str):
-            assert layers in {"too_few_dates", "no_usable_pixel"}
+            assert layers in {"too_few_dates", "no_usable_pixel", "band_missing", "layer_missing"}
             continue
         for layer in product.layers:
             value, uncertainty = layers.data[layer.name].values, layers.uncertainty[layer.name].values

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pyogrio
+import pyproj
 import pytest
 import rasterio
 import xarray as xr
@@ -220,6 +221,19 @@ def test_ring_has_a_line_without_end():
     assert river_centerline.draw(ring & False, distance, parameters=river_centerline.CenterlineParameters()) == []
 
 
+def test_bays_of_the_bank_are_no_tributaries():
+    water = straight(24.0, angle=0.0) >= 0.5
+    for column in range(20, 150, 30):
+        water[56:70, column : column + 6] = True
+    distance = river_channel.distances(water, parameters=river_channel.ChannelParameters())
+    lines = river_centerline.draw(water, distance, parameters=river_centerline.CenterlineParameters())
+    assert len(lines) == 1
+    assert len(lines[0].places) > 150
+    water[20:70, 80:86] = True
+    distance = river_channel.distances(water, parameters=river_channel.ChannelParameters())
+    assert len(river_centerline.draw(water, distance, parameters=river_centerline.CenterlineParameters())) == 2
+
+
 @pytest.fixture
 def mask(tmp_path):
     def write(values, *, crs="EPSG:32648", nodata=None, name="m.tif", names=()):
@@ -287,8 +301,6 @@ def test_references_may_be_vectors_or_rasters(mask, tmp_path):
     wet = (straight(14.0) >= 0.5).astype(np.uint8)
     path = mask(wet)
     line = {"type": "LineString", "coordinates": []}
-    import pyproj
-
     carry = pyproj.Transformer.from_crs("EPSG:32648", "EPSG:4326", always_xy=True)
     line["coordinates"] = [carry.transform(640_705, north) for north in (3_290_000, 3_288_400)]
     bridges = tmp_path / "b.geojson"
