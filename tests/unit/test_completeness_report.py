@@ -110,9 +110,11 @@ def test_states_are_counted_and_requests_listed_while_they_are_open(book: Comple
 
 
 def test_latency_is_from_the_last_on_board_time_to_the_ledger(book: CompletenessLedger) -> None:
-    last = float(timescales.gps_from_utc(np.datetime64(NOW.replace(tzinfo=None)))) - 600.0
+    # The ledger stamps what it takes in by the clock, so the time of the test is that of this line, not of the import.
+    now = dt.datetime.now(dt.UTC)
+    last = float(timescales.gps_from_utc(np.datetime64(now.replace(tzinfo=None)))) - 600.0
     received(book, last_time=last)
-    made = completeness_report.build(book, now=NOW)
+    made = completeness_report.build(book, now=now)
     assert made["totals"]["latency"]["median"] == pytest.approx(600.0, abs=120.0)
     assert made["totals"]["latency"]["median"] == made["receptions"][0]["latency"]
 
