@@ -111,7 +111,7 @@ def ship_detection_layers(fused: xr.Dataset, *, parameters: ShipDetectionParamet
             parameters=parameters.rules, place=ship.Place(hidden=hidden),
         )  # fmt: skip
     except BadInputError as error:
-        raise definition.NotApplicableError("no_usable_pixel", str(error)) from error
+        raise definition.NotApplicableError("no_water", str(error)) from error
     confidence = np.where(found.classes == ship.SHIP, 0.0, 1.0 - parameters.rules.rate).astype(np.float64)
     confidence[found.classes == ship.NO_DATA] = np.nan
     confidence[found.classes == ship.SHIP] = float(np.mean(found.ships.confidence)) if found.ships.row.size else 1.0

@@ -225,10 +225,12 @@ def test_bad_files_are_named_with_their_reason_and_make_the_exit_status_one(with
 def test_a_year_of_clouds_gives_what_the_radar_saw_and_says_what_is_missing(with_bad_files: Run) -> None:
     troubles = [row for row in with_bad_files.summary["troubles"] if "all_cloud" in row["unit"]]
     optical = {"land-cover", "crop-vigour", "vegetation-greenness", "vegetation-cover"}
+    optical |= {"active-fire", "burn-severity", "landslide-candidates"}
     assert {row["unit"].rpartition("/")[2] for row in troubles} == optical
     assert all(row["state"] == "partial" and "usable pixels" in row["reason"] for row in troubles)
     made = {item for item, *_ in published(with_bad_files.home) if "all_cloud" in item}
-    assert {item.rpartition("-all_cloud")[0] for item in made} == {"open-water-extent", "surface-water-anomaly"}
+    seen_by_radar = {"open-water-extent", "surface-water-anomaly", "flood-extent", "river-width", "navigable-change"}
+    assert {item.rpartition("-all_cloud")[0] for item in made} == seen_by_radar
 
 
 @pytest.mark.oracle

@@ -72,7 +72,7 @@ def test_every_product_is_made_with_the_dates_that_hold_data(fused):
     assert refused == {
         "landslide-candidates": "layer_missing",
         "damage-grades": "layer_missing",
-        "ship-detection": "no_usable_pixel",
+        "ship-detection": "no_water",
     }
     assert package.build(fused, definition=registry.definition_of("land-cover")).quality["dates_used"] == 10
 

@@ -57,7 +57,7 @@ def test_no_product_speaks_over_pixels_without_usable_data(values, sigma, qa, ba
     for product in registry.definitions():
         layers = layers_of(product, dataset)
         if isinstance(layers, str):
-            assert layers in {"too_few_dates", "no_usable_pixel", "band_missing", "layer_missing"}
+            assert layers in {"too_few_dates", "no_usable_pixel", "band_missing", "layer_missing", "no_water"}
             continue
         for layer in product.layers:
             value, uncertainty = layers.data[layer.name].values, layers.uncertainty[layer.name].values
