@@ -179,23 +179,20 @@ def with_gauges(
     SectorLayers
         With the table of the gauges where there are readings and heights.
     """
-    readings = static_layers.gauges(workspace) if chosen.code == flood_extent.DEFINITION.code else []
-    heights = static_layers.elevation(workspace, geobox) if readings else None
-    if heights is None:
+    readings = static_layers.gauges(workspace) if chosen.code == flood_extent.DEFINITION.code else None
+    heights = None if readings is None else static_layers.elevation(workspace, geobox)
+    if readings is None or heights is None:
         return layers
     classes = layers.data[chosen.layers[0].name].transpose("y", "x").values
-    tables = [
-        gauge_comparison.table(
-            given,
-            water=np.isin(classes, (flood.PERMANENT, flood.FLOOD, flood.PROBABLE)),
-            elevation=heights.values,
-            geobox=geobox,
-            elevation_datum=heights.datum,
-            time=time,
-        )
-        for given in readings
-    ]
-    return layers._replace(features=(*layers.features, *[table for table in tables if len(table)][:1]))
+    compared = gauge_comparison.table(
+        readings,
+        water=np.isin(classes, (flood.PERMANENT, flood.FLOOD, flood.PROBABLE)),
+        elevation=heights.values,
+        geobox=geobox,
+        elevation_datum=heights.datum,
+        time=time,
+    )
+    return layers._replace(features=(*layers.features, compared))
 
 
 def _exposed(held: operator_layers.Assets, hazard: exposure.Hazard, which: str) -> feature_table.FeatureTable:
@@ -254,12 +251,6 @@ def archived(
         attributes={"product": chosen.code, "sector": chosen.sector},
     )
     return Made(built, granule, {"item": built.item_id, "quality": built.quality["level"]})
-
-
-def overlapping(zones: list[statistics.Zone], box: tuple[float, float, float, float]) -> list[statistics.Zone]:
-    """Districts that reach into a box in degrees."""
-    area = shapely.box(*box)
-    return [zone for zone in zones if zone.geometry.intersects(area)]
 
 
 def _cut(

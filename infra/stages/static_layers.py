@@ -68,20 +68,28 @@ def reference_water(workspace: Workspace, *, month: int, geobox: Any) -> Any:
 
 
 def zones(workspace: Workspace) -> list[statistics.Zone]:
-    """Districts with the outlines the operator supplied, none where there are none."""
-    return [zone for path in files(DISTRICTS, workspace) for zone in operator_layers.districts(path)]
+    """Districts with the outlines the operator supplied, none where there are none; of two of one code the newest."""
+    found: dict[str, statistics.Zone] = {}
+    for path in files(DISTRICTS, workspace):
+        for zone in operator_layers.districts(path):
+            found.setdefault(zone.code, zone)
+    return [found[code] for code in sorted(found)]
 
 
 def assets(workspace: Workspace) -> list[tuple[str, operator_layers.Assets]]:
-    """Assets and segments the operator supplied, each with the kind of its file."""
-    held = [(ASSETS, operator_layers.assets(path)) for path in files(ASSETS, workspace)]
-    return held + [(SEGMENTS, operator_layers.assets(path, kind="road")) for path in files(SEGMENTS, workspace)]
+    """Assets and segments the operator supplied, all files of a kind together."""
+    held = {
+        ASSETS: [operator_layers.assets(path) for path in files(ASSETS, workspace)],
+        SEGMENTS: [operator_layers.assets(path, kind="road") for path in files(SEGMENTS, workspace)],
+    }
+    return [(kind, operator_layers.together(parts)) for kind, parts in held.items() if parts]
 
 
-def gauges(workspace: Workspace) -> list[gauge_readings.GaugeReadings]:
-    """Readings of river gauges the operator supplied."""
+def gauges(workspace: Workspace) -> gauge_readings.GaugeReadings | None:
+    """Readings of river gauges the operator supplied, all files together; None without any."""
     paths = files(GAUGES, workspace)
-    return [gauge_readings.parse(path.read_text(encoding="utf-8"), name=path.name) for path in paths]
+    parts = [gauge_readings.parse(path.read_text(encoding="utf-8"), name=path.name) for path in paths]
+    return gauge_readings.together(parts) if parts else None
 
 
 def elevation(workspace: Workspace, geobox: GeoBox) -> Heights | None:
@@ -96,12 +104,13 @@ def elevation(workspace: Workspace, geobox: GeoBox) -> Heights | None:
 
 
 def files(kind: str, workspace: Workspace) -> list[Path]:
-    """Files of a kind of auxiliary data, kept at hand under their content's hash."""
+    """Files of a kind of auxiliary data, the newest first, kept at hand under their content's hash."""
     return [kept(granule, workspace) for granule in _held(workspace, kind)]
 
 
 def _held(workspace: Workspace, kind: str) -> Iterable[ledger.Granule]:
-    return [granule for granule in workspace.ledger.granules(["auxiliary"]) if granule.attributes["kind"] == kind]
+    held = [granule for granule in workspace.ledger.granules(["auxiliary"]) if granule.attributes["kind"] == kind]
+    return sorted(held, key=lambda granule: granule.registered_at, reverse=True)
 
 
 def kept(granule: ledger.Granule, workspace: Workspace) -> Path:

@@ -1,7 +1,7 @@
 """Vectors and rasters the operator supplies: districts, assets, road and bridge segments, usual water of a month."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -187,6 +187,33 @@ def assets(path: Path, *, kind: str | None = None) -> Assets:
         geometry=found.geometry,
         crs=found.crs,
         other_kinds=int(sum(word not in ASSET_KINDS for word in told)),
+    )
+
+
+def together(parts: Sequence[Assets]) -> Assets:
+    """Assets of several files as one, in WGS 84.
+
+    Parameters
+    ----------
+    parts : sequence of Assets
+        At least one.
+
+    Returns
+    -------
+    Assets
+        All of them, in the order given.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return Assets(
+        identity=np.concatenate([part.identity for part in parts]),
+        kind=np.concatenate([part.kind for part in parts]),
+        name=np.concatenate([part.name for part in parts]),
+        name_zh=np.concatenate([part.name_zh for part in parts]),
+        population=np.concatenate([part.population for part in parts]),
+        geometry=np.concatenate([vector_file.carried(part.geometry, part.crs, "EPSG:4326") for part in parts]),
+        crs="EPSG:4326",
+        other_kinds=sum(part.other_kinds for part in parts),
     )
 
 

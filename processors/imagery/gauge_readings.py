@@ -8,7 +8,7 @@ import csv
 import datetime as dt
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +91,35 @@ def parse(text: str, *, name: str) -> GaugeReadings:
         np.array(warning),
         dict(bad),
         tuple(named[:_NAMED]),
+    )
+
+
+def together(parts: Sequence[GaugeReadings]) -> GaugeReadings:
+    """Readings of several tables as one.
+
+    Parameters
+    ----------
+    parts : sequence of GaugeReadings
+        At least one.
+
+    Returns
+    -------
+    GaugeReadings
+        All of them in the order given, rows left out added up.
+    """
+    bad: Counter[str] = Counter()
+    for part in parts:
+        bad.update(part.bad)
+    return GaugeReadings(
+        station=np.concatenate([part.station for part in parts]),
+        latitude=np.concatenate([part.latitude for part in parts]),
+        longitude=np.concatenate([part.longitude for part in parts]),
+        time=np.concatenate([part.time for part in parts]),
+        level=np.concatenate([part.level for part in parts]),
+        datum=np.concatenate([part.datum for part in parts]),
+        warning_level=np.concatenate([part.warning_level for part in parts]),
+        bad=dict(bad),
+        named=tuple(words for part in parts for words in part.named)[:_NAMED],
     )
 
 

@@ -165,8 +165,3 @@ def test_each_product_is_made_for_the_whole_and_every_district_reached():
 )
 def test_a_scene_that_reaches_one_district_or_none_is_made_once(box, districts):
     assert not [variant for variant in variants(box, districts) if "@" in variant]
-
-
-def test_districts_that_overlap_a_box_are_found():
-    found = sector_packages.overlapping([WEST, EAST], (105.1, 29.5, 105.2, 29.6))
-    assert found == [WEST]
