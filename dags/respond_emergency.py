@@ -24,7 +24,7 @@ FORM = {
         type="array",
         items={"type": "string"},
         title="Products",
-        examples=["flood", "water", "fire", "burn", "landslide", "ship"],
+        examples=["flood", "water", "fire", "burn", "landslide", "ship", "segments"],
         description="Short names, or codes of `terralimb product list`",
     ),
     "group": Param("", type="string", title="Group", description="Left empty by people"),

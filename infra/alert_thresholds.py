@@ -29,6 +29,39 @@ def in_force() -> tuple[alert.Rule, ...]:
     return read(settings.current().alert_thresholds or SHIPPED)
 
 
+def parameters_in_force() -> alert.AlertParameters:
+    """How alerts follow each other in this installation.
+
+    Raises
+    ------
+    BadInputError
+        What `parameters` refuses.
+    """
+    return parameters(settings.current().alert_thresholds or SHIPPED)
+
+
+def parameters(path: Path) -> alert.AlertParameters:
+    """How alerts follow each other by a file; what it does not say is as the code has it.
+
+    Parameters
+    ----------
+    path : Path
+        YAML with `version`, `rules` and, if it wants, `leave_share`.
+
+    Returns
+    -------
+    AlertParameters
+        With the share of a threshold below which a severity falls again.
+
+    Raises
+    ------
+    BadInputError
+        `thresholds_invalid` as `read`.
+    """
+    _, leave = _read(path, _changed(path))
+    return alert.AlertParameters() if leave is None else alert.AlertParameters(leave=leave)
+
+
 def read(path: Path) -> tuple[alert.Rule, ...]:
     """Rules of a file.
 
@@ -47,18 +80,29 @@ def read(path: Path) -> tuple[alert.Rule, ...]:
     BadInputError
         `thresholds_invalid` naming the file, the rule and what is wrong with it.
     """
-    return _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return _read(path, _changed(path))[0]
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _changed: int) -> tuple[alert.Rule, ...]:
+def _read(path: Path, _time: int) -> tuple[tuple[alert.Rule, ...], float | None]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise quality.BadInputError("thresholds_invalid", f"{path} cannot be read: {error}") from error
-    if not isinstance(loaded, dict) or set(loaded) != {"version", "rules"} or not isinstance(loaded["rules"], list):
+    named = set(loaded) if isinstance(loaded, dict) else set()
+    if named - {"leave_share"} != {"version", "rules"} or not isinstance(loaded["rules"], list):
         raise quality.BadInputError("thresholds_invalid", f"{path}: a version and a list of rules are wanted")
-    return tuple(_rule(entry, f"{path}: rule {number}") for number, entry in enumerate(loaded["rules"], 1))
+    leave = loaded.get("leave_share")
+    if leave is not None and not (isinstance(leave, int | float) and not isinstance(leave, bool) and 0 < leave <= 1):
+        raise quality.BadInputError(
+            "thresholds_invalid", f"{path}: leave_share is a share above 0 up to 1, not {leave!r}"
+        )
+    rules = tuple(_rule(entry, f"{path}: rule {number}") for number, entry in enumerate(loaded["rules"], 1))
+    return rules, None if leave is None else float(leave)
 
 
 def _rule(entry: Any, place: str) -> alert.Rule:

@@ -119,7 +119,7 @@ def answer(asked: emergency.Request, workspace: Workspace, announce: Announce) -
         store=workspace.store, catalog=workspace.catalog, catalogue_bucket=workspace.settings.bucket("catalogue")
     )
     answers = tuple(_answers(identity, workspace))
-    given = {one.product for one in answers if one.state in _MADE}
+    given = {one.product for one in answers if one.state in _MADE and one.item}
     return Reply(
         identity,
         answers,

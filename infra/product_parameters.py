@@ -7,7 +7,8 @@ The file is named by the setting `product_parameters`. It holds a version and, b
       flood-extent:
         threshold: 0.6
 
-Every value must be of the kind the code has; the hash of all values in force goes into the provenance of the product.
+Every value must be of the kind the code has; the hash of all values in force goes into the provenance of the product,
+and so does the version of the file where it changes anything.
 """
 
 import dataclasses
@@ -67,11 +68,13 @@ def overridden(product: definition.ProductDefinition, path: Path) -> definition.
     BadInputError
         `parameters_invalid` for an unreadable file, an unknown product or name, or a value of another kind.
     """
-    given = _products(path, path.stat().st_mtime_ns if path.exists() else 0).get(product.code)
+    version, products = _products(path, path.stat().st_mtime_ns if path.exists() else 0)
+    given = products.get(product.code)
     if not given:
         return product
     place = f"{path}: products.{product.code}"
-    return dataclasses.replace(product, parameters=_replaced(product.parameters, given, place))
+    parameters = _replaced(product.parameters, given, place)
+    return dataclasses.replace(product, parameters=parameters, parameters_version=version)
 
 
 def as_yaml(product: definition.ProductDefinition) -> str:
@@ -93,7 +96,7 @@ def as_yaml(product: definition.ProductDefinition) -> str:
 
 
 @lru_cache(maxsize=8)
-def _products(path: Path, _changed: int) -> Mapping[str, Any]:
+def _products(path: Path, _changed: int) -> tuple[str, Mapping[str, Any]]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -105,7 +108,10 @@ def _products(path: Path, _changed: int) -> Mapping[str, Any]:
     if not isinstance(products, dict) or not set(products) <= known:
         unknown = ", ".join(sorted(str(code) for code in set(products) - known))
         raise quality.BadInputError("parameters_invalid", f"{path}: no product {unknown}; `terralimb product list`")
-    return products
+    version = str(loaded["version"] or "").strip()
+    if not version:
+        raise quality.BadInputError("parameters_invalid", f"{path}: the version is empty")
+    return version, products
 
 
 def _replaced(parameters: Any, given: Any, place: str) -> Any:

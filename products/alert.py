@@ -1,8 +1,9 @@
 """Alerts as CAP 1.2 records: when a product passes a threshold, who is told what, in Chinese and English.
 
 The thresholds are compared with the lower limit of the 95 % interval, so that noise does not alert. Of the same
-product and place a later alert updates the earlier one when it grew or shrank by a level, cancels it when it fell
-clearly below the lowest threshold, and says nothing otherwise; where too little was seen nothing is cancelled.
+product and place a later alert updates the earlier one when it grew by a level or shrank clearly below the threshold
+of its own, cancels it when it fell clearly below the lowest threshold, and says nothing otherwise; where too little
+was seen nothing is cancelled.
 
 Source: OASIS, Common Alerting Protocol Version 1.2, 1 July 2010, section 3.2.
 """
@@ -76,6 +77,8 @@ class AlertParameters:
     ----------
     hysteresis : float
         Share of the lowest threshold below which an alert is cancelled [1].
+    leave : float
+        Share of a threshold below which the severity of an alert in force falls again [1].
     most_excluded : float
         Share of the area without value from which nothing is cancelled [1].
     likely : float
@@ -83,6 +86,7 @@ class AlertParameters:
     """
 
     hysteresis: float = 0.8
+    leave: float = 0.9
     most_excluded: float = 0.5
     likely: float = 0.5
 
@@ -268,7 +272,7 @@ def follow(
     if previous is not None and _expired(rule, previous, sent):
         # What has run out is not in force: what goes on is told anew, and what ended needs no cancellation.
         previous = None
-    severity = severity_of(rule, finding.low)
+    severity = _held(rule, finding.low, previous, chosen)
     if severity is None:
         message, severity = _cancelling(rule, finding, previous, chosen), _severity(previous)
     else:
@@ -316,6 +320,17 @@ def severity_of(rule: Rule, value: float) -> Severity | None:
     """
     reached = [level for level in SEVERITIES if level in rule.levels and value >= rule.levels[level]]
     return reached[-1] if reached else None
+
+
+def _held(rule: Rule, value: float, previous: Previous | None, parameters: AlertParameters) -> Severity | None:
+    """Severity a value has, given the alert in force: a threshold passed once is left only clearly below it."""
+    reached, before = severity_of(rule, value), _severity(previous)
+    if before is None:
+        return reached
+    within = SEVERITIES[: SEVERITIES.index(before) + 1]
+    kept = [level for level in within if level in rule.levels and value >= parameters.leave * rule.levels[level]]
+    found = [level for level in (reached, *kept) if level is not None]
+    return max(found, key=SEVERITIES.index, default=None)
 
 
 def _expired(rule: Rule, previous: Previous, sent: dt.datetime) -> bool:

@@ -15,8 +15,7 @@ from odc.geo import geobox as geo_box
 from scipy import ndimage
 
 from processors.imagery import grid
-from products import feature_table
-from products.sectors import statistics
+from products import feature_table, interval
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -171,8 +170,8 @@ def _share(probability: FloatArray, weight: FloatArray) -> tuple[float, float, f
     sigma = np.sqrt(probability * (1 - probability))
     share = float((part * probability).sum())
     common, own = float((part * sigma).sum()) ** 2, float((part**2 * sigma**2).sum())
-    rho = statistics.ERROR_CORRELATION
-    half = statistics.NORMAL_QUANTILE_95 * float(np.sqrt(rho * common + (1 - rho) * own))
+    rho = interval.ERROR_CORRELATION
+    half = interval.NORMAL_QUANTILE_95 * float(np.sqrt(rho * common + (1 - rho) * own))
     return share, max(share - half, 0.0), min(share + half, 1.0)
 
 

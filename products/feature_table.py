@@ -55,6 +55,8 @@ class FeatureTable:
         Values by field name, one an object: real NaN, text None and time NaT where there is none.
     crs : str
         Reference system of the geometry.
+    geometry_type : str
+        Type its geometry has where there is any, such as ``Point``: what a file without objects says of itself.
     """
 
     name: str
@@ -64,6 +66,7 @@ class FeatureTable:
     geometry: Sequence[Any]
     columns: Mapping[str, npt.NDArray[Any]]
     crs: str
+    geometry_type: str = ""
 
     def __post_init__(self) -> None:
         named = [field.name for field in self.fields]

@@ -132,4 +132,5 @@ def table(
             "verdict": np.array([entry[3] for entry in found], dtype=object),
         },
         crs="EPSG:4326",
+        geometry_type="Point",
     )

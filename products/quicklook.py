@@ -28,6 +28,14 @@ NODATA_COLOUR = "#c9cbce"
 INK = "#20262e"
 _STRETCH = (2.0, 98.0)
 _BRIGHTENING = 0.8
+_ARROW = 1.0
+"""Height of the north arrow above the foot of the panel [inch]."""
+_LEAST_STEP = 0.26
+"""Least distance of the entries of a legend [inch]."""
+_POINTS = 72.0
+"""Points in an inch."""
+_SMALLEST = 5.0
+"""Smallest size of a label [point]."""
 # Permissively licensed or system families with simplified Chinese, in order of preference.
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -342,9 +350,12 @@ def _page(
         _draw(axes, overlay, geobox, most=parameters.most_objects)
     canvas = _canvas(page, layout)
     _titles(canvas, layout, text, bilingual=bilingual)
+    # Objects drawn in the colour and by the name of a class have their entry already.
+    told = {(entry.colour, entry.label_en) for entry in classes} if not isinstance(classes, ColourBar) else set()
     entries = [
         LegendEntry(value=0, colour=overlay.colour, label_en=overlay.label_en, label_zh=overlay.label_zh)
         for overlay in overlays
+        if (overlay.colour, overlay.label_en) not in told
     ]
     if isinstance(classes, ColourBar):
         below = (*_with_gaps((), has_gaps), *entries)
@@ -423,6 +434,9 @@ def _class_legend(canvas: Any, layout: _Layout, entries: Sequence[LegendEntry], 
     x, top, width = layout.legend
     step = 0.42 if bilingual else 0.32
     rows = math.ceil(len(entries) / layout.columns)
+    if layout.columns == 1 and layout.furniture[1] < top:
+        # A long legend must not run into the north arrow.
+        step = min(step, max((top - layout.furniture[1] - _ARROW) / max(rows, 1), _LEAST_STEP))
     for position, entry in enumerate(entries):
         column, row = divmod(position, rows)
         left, upper = x + column * width / layout.columns, top - 0.02 - row * step
@@ -430,9 +444,17 @@ def _class_legend(canvas: Any, layout: _Layout, entries: Sequence[LegendEntry], 
             patches.Rectangle((left, upper - 0.2), 0.3, 0.2, facecolor=entry.colour, edgecolor=INK, linewidth=0.6)
         )
         first = entry.label_zh if bilingual else entry.label_en
-        canvas.text(left + 0.4, upper - 0.1, first, fontsize=9, va="center_baseline")
+        room = width / layout.columns - 0.4
+        canvas.text(left + 0.4, upper - 0.1, first, fontsize=_fitted(first, 9, room), va="center_baseline")
         if bilingual:
-            canvas.text(left + 0.4, upper - 0.27, entry.label_en, fontsize=7.5, color="#4a5360", va="center_baseline")
+            size = _fitted(entry.label_en, 7.5, room)
+            canvas.text(left + 0.4, upper - 0.27, entry.label_en, fontsize=size, color="#4a5360", va="center_baseline")
+
+
+def _fitted(label: str, size: float, room: float) -> float:
+    """Size at which a label fits beside its swatch [point]; the room is in inches, a Latin letter 0.62 of its size."""
+    needed = sum(0.62 if _is_latin(character) else 1.0 for character in label) * size / _POINTS
+    return max(size * min(room / needed, 1.0), _SMALLEST) if label else size
 
 
 def _colour_bar(

@@ -5,6 +5,7 @@ schema extension (OGC 12-128r18, Annex F.9). The others hold one table each. The
 """
 
 import contextlib
+import dataclasses
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,7 +156,7 @@ def _geometry_type(table: feature_table.FeatureTable) -> tuple[str, bool]:
     """OGR's name of the geometry type, and whether single ones are to be made multiple."""
     kinds = {shape.geom_type for shape in table.geometry}
     if len(kinds) <= 1:
-        return next(iter(kinds), "Unknown"), False
+        return next(iter(kinds), table.geometry_type or "Unknown"), False
     families = {kind.removeprefix("Multi") for kind in kinds}
     return (f"Multi{families.pop()}", True) if len(families) == 1 else ("Unknown", False)
 
@@ -164,15 +165,8 @@ def _geographic(table: feature_table.FeatureTable) -> feature_table.FeatureTable
     """Table in WGS 84, rings turned as RFC 7946 wants them."""
     carry = pyproj.Transformer.from_crs(table.crs, "EPSG:4326", always_xy=True)
     moved = shapely.transform(np.asarray(table.geometry, dtype=object), carry.transform, interleaved=False)
-    return feature_table.FeatureTable(
-        name=table.name,
-        title_en=table.title_en,
-        title_zh=table.title_zh,
-        fields=table.fields,
-        geometry=list(shapely.orient_polygons(moved, exterior_cw=False)),
-        columns=table.columns,
-        crs="EPSG:4326",
-    )
+    turned = list(shapely.orient_polygons(moved, exterior_cw=False))
+    return dataclasses.replace(table, geometry=turned, crs="EPSG:4326")
 
 
 def _name_fields(tables: Sequence[feature_table.FeatureTable], path: Path) -> None:

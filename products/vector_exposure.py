@@ -9,8 +9,7 @@ import pyproj
 import shapely
 
 from processors.imagery import grid
-from products import exposure
-from products.sectors import statistics
+from products import exposure, interval
 
 
 def join(
@@ -112,7 +111,7 @@ def _share(shape: Any, hazards: npt.NDArray[Any], probability: npt.NDArray[np.fl
         share += part * probability[place]
         variance += part**2 * probability[place] * (1 - probability[place])
         rest = rest.difference(hazards[place])
-    half = statistics.NORMAL_QUANTILE_95 * float(np.sqrt(variance))
+    half = interval.NORMAL_QUANTILE_95 * float(np.sqrt(variance))
     return share, max(share - half, 0.0), min(share + half, 1.0)
 
 

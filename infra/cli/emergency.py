@@ -37,8 +37,8 @@ def run(
     product: str | None = typer.Option(
         None,
         "--product",
-        help="Default flood and fire, as the scenes allow; else of flood, water, fire, burn, landslide, ship and the "
-        "codes of `terralimb product list`, several with commas.",
+        help="Default flood and fire, as the scenes allow; else of flood, water, fire, burn, landslide, ship, "
+        "segments and the codes of `terralimb product list`, several with commas.",
     ),
     land: list[Path] = typer.Option(
         [], "--land", exists=True, dir_okay=False, help="Scene to put into the landing bucket first; may be repeated."

@@ -48,6 +48,11 @@ from processors.quality import BadInputError
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
+CHANNELS = ("t4", "t11", "t12", "m13")
+"""Thermal channels by the names fires are told with: near 4, 11 and 12 um, and one near 4 um that saturates late."""
+_CELSIUS = ("c", "degc", "deg_c", "celsius", "°c")
+_KELVIN = ("k", "kelvin", "")
+_ICE_POINT = 273.15
 _PARTIAL_SHARE = 1e-3
 _CLOUDED_SHARE = 0.95
 _ELEVATION_MARGIN = 64
@@ -125,6 +130,7 @@ class Scene:
         reflective = self._of(scene_layers.REFLECTANCE)
         self.bands = tuple(name for name in reflective if name != "pan") or reflective
         self.polarizations = self._of(scene_layers.BACKSCATTER)
+        self.channels = self._of(scene_layers.TEMPERATURE)
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +158,7 @@ class Scene:
         BadInputError
             `grid_missing` where the scene is in image geometry and a grid must be stated.
         """
-        names = self.bands or self.polarizations
+        names = self.bands or self.polarizations or self.channels
         grids = [box for name in names if (box := self._layers[name].geobox) is not None]
         if not grids:
             raise BadInputError("grid_missing", f"{self.path.name} is in image geometry: state the grid to read it on")
@@ -594,12 +600,7 @@ def _plain(location: Path, dataset: rasterio.DatasetReader, stated: Stated, file
     lost = sorted(name for name, index in stated.bands.items() if index not in dataset.indexes)
     if lost:
         raise BadInputError("band_missing", f"{location.name} has {dataset.count} bands, not {', '.join(lost)}")
-    layers = [
-        scene_layers.Layer(
-            name, scene_layers.REFLECTANCE, location.name, _plain_decoding(dataset, index, stated, location.name), index
-        )
-        for name, index in stated.bands.items()
-    ]
+    layers = [_plain_layer(name, location, dataset, index, stated) for name, index in stated.bands.items()]
     tags = dataset.tags()
     metadata = scene_layers.SceneMetadata(
         identity=location.name,
@@ -611,9 +612,29 @@ def _plain(location: Path, dataset: rasterio.DatasetReader, stated: Stated, file
     return metadata, {layer.name: _RasterLayer(layer, str(location), files) for layer in layers}
 
 
+def _plain_layer(
+    name: str, location: Path, dataset: rasterio.DatasetReader, index: int, stated: Stated
+) -> scene_layers.Layer:
+    if name in CHANNELS:
+        decoding = _thermal_decoding(dataset, index, f"{location.name}: {name}")
+        return scene_layers.Layer(name, scene_layers.TEMPERATURE, location.name, decoding, index)
+    decoding = _plain_decoding(dataset, index, stated, location.name)
+    return scene_layers.Layer(name, scene_layers.REFLECTANCE, location.name, decoding, index)
+
+
+def _thermal_decoding(dataset: rasterio.DatasetReader, index: int, name: str) -> scene_layers.Decoding:
+    """From numbers to kelvins; a unit that is not stated is kelvin, for nothing else is stored without saying so."""
+    unit = (dataset.units[index - 1] or dataset.tags(index).get("UNITS", "")).strip().lower()
+    if unit not in (*_KELVIN, *_CELSIUS):
+        raise BadInputError("unit_unknown", f"{name} is in {unit}: brightness temperature is in K or degC")
+    nodata = dataset.nodatavals[index - 1]
+    offset = dataset.offsets[index - 1] + (_ICE_POINT if unit in _CELSIUS else 0.0)
+    return scene_layers.Decoding(dataset.scales[index - 1], offset, () if nodata is None else (nodata,))
+
+
 def _described(dataset: rasterio.DatasetReader) -> dict[str, int]:
     """Numbers of the bands whose description is the name of one."""
-    known = {*external_scene.BANDS, *external_scene.POLARIZATIONS}
+    known = {*external_scene.BANDS, *external_scene.POLARIZATIONS, *CHANNELS}
     told = {(text or "").strip().lower(): number for number, text in enumerate(dataset.descriptions, 1)}
     return {name: number for name, number in told.items() if name in known}
 

@@ -48,7 +48,7 @@ def alerts_of(made: sector_packages.Made, workspace: Workspace, *, group: str, a
         Documents, or why there are none.
     """
     try:
-        rules = alert_thresholds.in_force()
+        rules, parameters = alert_thresholds.in_force(), alert_thresholds.parameters_in_force()
     except quality.BadInputError as error:
         return Alerts(trouble=f"no alerts were judged: {error}")
     code, now = made.package.definition.code, dt.datetime.now(dt.UTC)
@@ -68,6 +68,7 @@ def alerts_of(made: sector_packages.Made, workspace: Workspace, *, group: str, a
                 sent=now,
                 onset=made.package.datetime,
                 item_id=made.package.item_id,
+                parameters=parameters,
             )
             if sent is not None:
                 granules.append(_granule(identity, sent, made, workspace, group))

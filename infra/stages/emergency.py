@@ -22,7 +22,7 @@ from infra.stages import alerting, emergency_flood, landed_scenes, sector_packag
 from infra.stages.execution import NotApplicableError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
-from processors.imagery import grid, observed_series
+from processors.imagery import grid
 from products.sectors import definition, registry
 
 REQUEST = "emergency_request"
@@ -35,8 +35,13 @@ SHORT_NAMES = {
     "burn": "burn-severity",
     "landslide": "landslide-candidates",
     "ship": "ship-detection",
+    "segments": "exposed-segments",
 }
 DEFAULT_PRODUCTS = ("flood", "fire")
+FLOOD_CODES = ("flood-extent", "exposed-segments")
+"""Products that a radar scene of any size gives by way of its flood."""
+THERMAL_CODES = ("active-fire",)
+"""Products that a scene of brightness temperatures alone can give."""
 EARLIER_SCENES = 2
 """Scenes before the one in question that are read with it, nearest first [1]."""
 EARLIER_DAYS = 400.0
@@ -177,6 +182,7 @@ def _facts(file: Path, landed: ledger.Granule) -> dict[str, Any]:
             "sensor": scene.metadata.sensor,
             "bands": list(scene.bands),
             "polarizations": list(scene.polarizations),
+            "channels": list(scene.channels),
             "shape": [int(size) for size in box.shape],
         }
 
@@ -210,6 +216,8 @@ def _concerns(asked: Request, facts: dict[str, Any]) -> bool:
 
 
 def _can_give(facts: dict[str, Any], product: definition.ProductDefinition) -> bool:
+    if facts.get("channels") and not facts["bands"]:
+        return product.code in THERMAL_CODES
     if facts["polarizations"]:
         return "backscatter" in product.required_layers or not product.required_bands
     return "backscatter" not in product.required_layers and set(product.required_bands) <= set(facts["bands"])
@@ -223,10 +231,13 @@ def respond(unit: Unit, workspace: Workspace) -> UnitResult:
     product = sector_packages.definition_in_force(code)
     scenes = [*_earlier(facts, asked, workspace), facts]
     radar = bool(facts.attributes["polarizations"])
-    if code == "flood-extent" and radar:
-        made = emergency_flood.build(scenes, asked.bbox, product, workspace, group=identity)
-    else:
-        made = sector_packages.build(_series(scenes, asked, product, workspace), product, workspace, group=identity)
+    try:
+        if code in FLOOD_CODES and radar:
+            made = emergency_flood.build(scenes, asked.bbox, product, workspace, group=identity)
+        else:
+            made = sector_packages.build(_series(scenes, asked, product, workspace), product, workspace, group=identity)
+    except sector_packages.NothingUsableError as error:
+        return UnitResult(partial=str(error), report={"cause": "no_usable_pixel", "request": asdict(asked)})
     alerts = alerting.alerts_of(made, workspace, group=identity, any_age=True)
     report = {**made.report, "alerts": [alert.id for alert in alerts.granules], "request": asdict(asked)}
     return UnitResult((made.granule, *alerts.granules), report=report, partial=made.partial or alerts.trouble)
@@ -265,14 +276,13 @@ def _series(
     opened = [scene_reading.open_scene(path) for path in landed_scenes.files(scenes, workspace)]
     try:
         target = landed_scenes.window(opened[-1], asked.bbox)
-        layers = len(opened[-1].bands or opened[-1].polarizations)
+        layers = len(opened[-1].bands or opened[-1].polarizations) + len(opened[-1].channels)
         while len(opened) > 1 and target.shape[0] * target.shape[1] * layers * len(opened) > LARGEST_SERIES:
             opened.pop(0).close()
-        stack = scene_reading.stack(opened, geobox=target, area=asked.identity)
+        series = landed_scenes.observed(opened, geobox=target, area=asked.identity)
     finally:
         for scene in opened:
             scene.close()
-    series = observed_series.observed(stack, geobox=target, area=asked.identity)
     used = scenes[-series.sizes["time"] :]
     inputs = [{"id": facts.attributes["key"], "sha256": facts.attributes["sha256"]} for facts in used]
     return static_layers.joined(series.assign_attrs(inputs=json.dumps(inputs)), workspace)

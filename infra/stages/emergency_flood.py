@@ -14,11 +14,12 @@ from odc.geo.geobox import GeoBox
 from infra import ledger
 from infra.imagery import raster_file, scene_conversion, scene_reading
 from infra.stages import landed_scenes, sector_packages, static_layers
+from infra.stages.execution import NotApplicableError
 from infra.stages.workspace import Workspace
 from infra.surface import flood as flood_file
 from infra.surface import operator_layers
 from processors.imagery import grid, qa
-from products.sectors import definition, flood_extent, package, statistics
+from products.sectors import definition, exposed_segments, flood_extent, package, statistics
 from retrieval.surface import flood
 
 UNIT = "linear"
@@ -33,7 +34,7 @@ def build(
     *,
     group: str,
 ) -> sector_packages.Made:
-    """Package of the flood on the last of some radar scenes.
+    """Package of the flood on the last of some radar scenes, or of the segments it reaches.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def build(
     box : sequence of float
         West, south, east, north wanted [degree].
     product : ProductDefinition
-        Flood extent with the parameters in force.
+        Flood extent or exposed segments, with the parameters in force.
     workspace : Workspace
         Stores.
     group : str
@@ -56,12 +57,15 @@ def build(
     Raises
     ------
     NotApplicableError
-        The scene lies outside the box.
+        The scene lies outside the box; no segments are supplied there.
     """
+    segments = product.code == exposed_segments.DEFINITION.code
+    rules = (product.parameters.flood if segments else product.parameters).rules
     paths = landed_scenes.files(scenes, workspace)
     with scene_reading.open_scene(paths[-1]) as scene:
         target = landed_scenes.window(scene, box)
         names = scene.polarizations
+    reached = _segments(target, workspace) if segments else None
     folder = workspace.scratch_folder("flood")
     *before, after = [_as_raster(path, target, names, folder) for path in paths]
     month = int(scenes[-1].attributes["time"][5:7])
@@ -78,14 +82,16 @@ def build(
         reference_water=reference,
         reference_same_month=same,
         window=(left, bottom, right, top),
-        parameters=product.parameters.rules,
+        parameters=rules,
     )
-    layers = _layers(folder / "flood.tif", product, report)
+    layers = _layers(folder / "flood.tif", report)
+    subject = _subject(layers, scenes, target, group)
+    if reached is not None:
+        layers = _reaching(layers, reached, product, target, workspace)
     layers = sector_packages.with_exposure(layers, product, target, workspace)
     taken = np.datetime64(scenes[-1].attributes["time"][:19], "s")
     layers = sector_packages.with_gauges(layers, product, target, workspace, time=taken)
     zones = static_layers.zones(workspace)
-    subject = _subject(layers, scenes, target, group)
     built = package.assemble(layers, subject, definition=product, zones=zones)
     made = sector_packages.archived(built, subject.inputs, workspace, group=group)
     return made._replace(tables=layers.features, zones=tuple(zones))
@@ -129,9 +135,43 @@ def _written(values: npt.NDArray[np.float32], target: GeoBox, path: Path) -> Pat
     return path
 
 
-def _layers(path: Path, product: definition.ProductDefinition, report: dict[str, Any]) -> definition.SectorLayers:
-    """Classes and the probability of the class given, read strip by strip."""
-    name = product.layers[0].name
+def _segments(target: GeoBox, workspace: Workspace) -> exposed_segments.Segments:
+    """Segments of the operator in the box; without any there is nothing to map the flood for."""
+    try:
+        return exposed_segments.require_segments(sector_packages.segments(workspace), target)
+    except definition.NotApplicableError as error:
+        raise NotApplicableError(str(error)) from error
+
+
+def _reaching(
+    layers: definition.SectorLayers,
+    segments: exposed_segments.Segments,
+    product: definition.ProductDefinition,
+    target: GeoBox,
+    workspace: Workspace,
+) -> definition.SectorLayers:
+    """Segments the flood reaches; landslide candidates need two optical scenes, which a radar scene is none of."""
+    rules = product.parameters
+    terrain = static_layers.terrain(workspace, target, names=sector_packages.TERRAIN_OF_FLOOD)
+    hazards = exposed_segments.Hazards(
+        flood=exposed_segments.flood_hazard(layers, terrain, target, rules),
+        slide=None,
+        steep=exposed_segments.steep_hazard(terrain, target, rules),
+    )
+    made = exposed_segments.of_hazards(
+        hazards,
+        segments,
+        target,
+        parameters=rules,
+        dates=layers.dates,
+        reasons=["landslide candidates need two optical scenes"],
+    )
+    return made._replace(facts={**made.facts, "flood": layers.facts})
+
+
+def _layers(path: Path, report: dict[str, Any]) -> definition.SectorLayers:
+    """Classes of the flood and the probability of the class given, read strip by strip."""
+    name = flood_extent.LAYER
     with rasterio.open(path) as made:
         shape = made.shape
         classes = np.empty(shape, dtype=np.uint8)

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from infra import archive, granule_format
 from infra.imagery import imager_calibration, scene_reading
-from infra.stages.execution import PrerequisiteMissingError, Unit, UnitResult
+from infra.stages.execution import NotApplicableError, PrerequisiteMissingError, Unit, UnitResult
 from infra.stages.workspace import NewGranule, Workspace
 from processors import quality
 from processors.imagery import external_scene, fusion, grid, strip_scene
@@ -69,8 +69,12 @@ def scene_of_file(file: Path, *, area: str) -> xr.Dataset:
     ------
     processors.quality.BadInputError
         What the readers refuse; `outside_area`; `scene_too_large` where the part does not fit into memory.
+    NotApplicableError
+        The scene holds neither reflectance nor backscatter.
     """
     with scene_reading.open_scene(file) as scene:
+        if not scene.bands and not scene.polarizations:
+            raise NotApplicableError(f"{file.name} holds temperatures alone, which only an emergency asks for")
         target = _wanted(scene, areas().get(area, {}), name=file.name)
         layers = len(scene.bands or scene.polarizations)
         if target.shape[0] * target.shape[1] * layers > LARGEST_SCENE:

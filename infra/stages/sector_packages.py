@@ -18,8 +18,11 @@ from infra.stages.workspace import NewGranule, Workspace
 from infra.surface import operator_layers, vector_file
 from processors.imagery import grid
 from products import exposure, feature_table, gauge_comparison, stac
-from products.sectors import definition, flood_extent, package, registry, statistics
+from products.sectors import definition, exposed_segments, flood_extent, package, registry, statistics
 from retrieval.surface import flood
+
+TERRAIN_OF_FLOOD = ("slope", "hand", "elevation")
+"""Layers that tell where water cannot stand."""
 
 
 class Made(NamedTuple):
@@ -44,8 +47,21 @@ class NothingUsableError(Exception):
 
 
 def definition_in_force(code: str) -> definition.ProductDefinition:
-    """Definition of a product with the parameters of this installation."""
-    return product_parameters.in_force(registry.definition_of(code))
+    """Definition of a product with the parameters of this installation.
+
+    Segments are exposed to the flood and the candidates that the products of those names map: a threshold changed there
+    holds here, unless the operator gives this product its own.
+    """
+    chosen = product_parameters.in_force(registry.definition_of(code))
+    if code != exposed_segments.DEFINITION.code:
+        return chosen
+    usual, changed, version = exposed_segments.ExposedSegmentsParameters(), {}, chosen.parameters_version
+    for name, source in (("flood", "flood-extent"), ("landslide", "landslide-candidates")):
+        other = definition_in_force(source)
+        if getattr(chosen.parameters, name) == getattr(usual, name):
+            changed[name], version = other.parameters, version or other.parameters_version
+    parameters = dataclasses.replace(chosen.parameters, **changed)
+    return dataclasses.replace(chosen, parameters=parameters, parameters_version=version)
 
 
 def build(
@@ -84,6 +100,8 @@ def build(
         It could, had it a usable pixel.
     """
     zones = static_layers.zones(workspace) if district is None else [district]
+    if chosen.code == exposed_segments.DEFINITION.code:
+        chosen = exposed_segments.with_segments(chosen, segments(workspace))
     if district is not None:
         fused, chosen = _cut(fused, chosen, district)
     kept: list[definition.SectorLayers] = []
@@ -96,6 +114,18 @@ def build(
         raise NotApplicableError(str(error)) from error
     made = archived(built, tuple(package.inputs_of(fused)), workspace, group=group)
     return made._replace(tables=kept[-1].features, zones=tuple(zones))
+
+
+def segments(workspace: Workspace) -> exposed_segments.Segments | None:
+    """Road and bridge segments the operator supplied, None where there are none."""
+    held = dict(static_layers.assets(workspace)).get(static_layers.SEGMENTS)
+    if held is None:
+        return None
+    return exposed_segments.Segments(_named(held), held.geometry, held.crs)
+
+
+def _named(held: operator_layers.Assets) -> exposure.Named:
+    return exposure.Named(held.identity, held.kind, held.name, held.name_zh)
 
 
 def _exposing(
@@ -140,14 +170,23 @@ def with_exposure(
     """
     if chosen.kind != "class" or not chosen.outlined or chosen.sector != "emergency":
         return layers
+    held = static_layers.assets(workspace)
+    if not held:
+        return layers
     name = chosen.layers[0].name
+    values = layers.data[name].transpose("y", "x").values
+    if chosen.code == flood_extent.DEFINITION.code and (values == flood.EXCLUDED).any():
+        # Excluded is either too high for water or hidden from the radar, and what is hidden is not clear.
+        terrain = static_layers.terrain(workspace, geobox, names=TERRAIN_OF_FLOOD)
+        hidden = exposed_segments.unjudged(values, terrain, chosen.parameters)
+        values = np.where(hidden, np.uint8(definition.CLASS_NODATA), values)
     hazard = exposure.hazard_of(
-        layers.data[name].transpose("y", "x").values,
+        values,
         layers.uncertainty[name].transpose("y", "x").values,
         classes=chosen.outlined,
         geobox=geobox,
     )
-    tables = [_exposed(held, hazard, which) for which, held in static_layers.assets(workspace)]
+    tables = [_exposed(kept, hazard, which) for which, kept in held]
     return layers._replace(features=(*layers.features, *(table for table in tables if len(table))))
 
 
@@ -200,7 +239,7 @@ def _exposed(held: operator_layers.Assets, hazard: exposure.Hazard, which: str) 
     places = vector_file.carried(held.geometry, held.crs, "EPSG:4326")
     here = np.asarray(shapely.intersects(places, box), dtype=bool)
     found = exposure.join(held.geometry[here], held.crs, hazard=hazard)
-    named = exposure.Named(held.identity[here], held.kind[here], held.name[here], held.name_zh[here])
+    named = exposure.Named(*(column[here] for column in _named(held)))
     titles = _TITLES[which]
     return exposure.table(found, named, held.geometry[here], crs=held.crs, name=f"exposed_{which}", titles=titles)
 
@@ -304,7 +343,10 @@ def _fields(built: package.ProductPackage, inputs: tuple[Mapping[str, Any], ...]
         quality_level=properties["validity"],
         quality_reasons=tuple(built.quality["reasons"]),
         clear_fraction=properties["clear_fraction"],
-        uncertainty={"kind": properties["uncertainty"], "asset": "uncertainty.tif"},
+        uncertainty={
+            "kind": properties["uncertainty"],
+            "asset": "objects.gpkg" if built.definition.kind == "objects" else "uncertainty.tif",
+        },
         inputs=inputs,
         level="L3",
         software={"terralimb": properties["software_version"]},

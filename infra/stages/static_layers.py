@@ -1,6 +1,6 @@
 """What stands still while scenes come and go: terrain, usual water, districts, assets; the newest the operator gave."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,16 +46,39 @@ def joined(series: xr.Dataset, workspace: Workspace) -> xr.Dataset:
         that of the month is.
     """
     geobox = grid.geobox_of(series)
-    layers: dict[str, Any] = {}
-    for path in files(TERRAIN, workspace):
-        for name, values in terrain_layers.read(path, geobox).items():
-            layers[name] = values if name not in layers else np.where(np.isnan(layers[name]), values, layers[name])
+    layers: dict[str, Any] = dict(terrain(workspace, geobox))
     month = int(series["time"].values[-1].astype("datetime64[M]").astype(int)) % 12 + 1
     water = reference_water(workspace, month=month, geobox=geobox)
     if water is not None:
         layers["reference_water"] = water
     known = {name: values for name, values in layers.items() if name not in series and np.isfinite(values).any()}
     return series.assign({name: (("y", "x"), values) for name, values in known.items()})
+
+
+def terrain(
+    workspace: Workspace, geobox: GeoBox, *, names: Sequence[str] | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Layers of the terrain on a grid, NaN where unknown; where files overlap, the newest that knows.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Stores of the installation.
+    geobox : GeoBox
+        Grid wanted.
+    names : sequence of str, optional
+        Layers wanted; default all.
+
+    Returns
+    -------
+    dict
+        Values (y, x) by name, those there are.
+    """
+    layers: dict[str, npt.NDArray[np.float32]] = {}
+    for path in files(TERRAIN, workspace):
+        for name, values in terrain_layers.read(path, geobox, names=names).items():
+            layers[name] = values if name not in layers else np.where(np.isnan(layers[name]), values, layers[name])
+    return layers
 
 
 def reference_water(workspace: Workspace, *, month: int, geobox: Any) -> Any:

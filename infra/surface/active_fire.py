@@ -4,8 +4,9 @@ import csv
 import datetime
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +25,29 @@ from products import vector
 from products.sectors import active_fire as product
 from retrieval.surface import active_fire, fire_event, fire_power, static_source, swir_fire
 
+BANDS = MappingProxyType(
+    {
+        "t4": ("K", "brightness temperature near 4 um, NaN without data"),
+        "t11": ("K", "brightness temperature near 11 um"),
+        "m13": ("K", "brightness temperature of a band near 4 um that saturates late, on the same grid"),
+        "blue": ("1", "reflectance near 0.45 um"),
+        "green": ("1", "reflectance near 0.55 um"),
+        "red": ("1", "reflectance near 0.65 um"),
+        "nir": ("1", "reflectance near 0.86 um"),
+        "swir1": ("1", "reflectance near 1.6 um"),
+        "swir2": ("1", "reflectance near 2.2 um"),
+        "sun_zenith": ("degree", "zenith angle of the sun"),
+        "glint_angle": ("degree", "angle between view and mirror direction of the sun"),
+    }
+)
+"""Bands a scene may have: name, unit, meaning. Thermal scenes need t4 and t11, others nir, swir1 and swir2.
+
+All lie on one grid and are told apart by name, not by number. Beside kelvins reflectance is between 0 and 1; alone it
+follows the house rule for integers. The time (UTC) is that of one of `_TIME_TAGS` unless it is given.
+"""
 THERMAL = ("t4", "t11")
 """Bands near 4 and 11 um."""
-OTHERS = ("m13", "blue", "green", "red", "nir", "swir1", "swir2", "sun_zenith", "glint_angle")
+OTHERS = tuple(name for name in BANDS if name not in THERMAL)
 """Other bands that may be named."""
 FINE_SENSORS = ("oli", "msi")
 """Sensors of 10 to 30 m."""
@@ -145,10 +166,11 @@ def run(
     ------
     BadInputError
         `band_missing`, `unknown_sensor`, `temperature_implausible`, `sun_unknown`, `crs_missing`, `no_data`,
-        `suffix_unknown`; what the files lack.
+        `output_is_input`, `suffix_unknown`; what the files lack.
     """
     chosen, seen = parameters or product.ActiveFireProductParameters(), geometry or Geometry()
     targets = _targets(Path(out), None if raster is None else Path(raster))
+    _check_free(targets, (scene, static, history, water, cloud))
     thermal = _thermal(bands)
     with raster_file.open_raster(Path(scene), reflectance=not thermal) as opened:
         warnings = list(opened.warnings)
@@ -194,6 +216,17 @@ def _targets(out: Path, raster: Path | None) -> dict[str, Path]:
     if suffix not in vector.DRIVERS:
         raise BadInputError("suffix_unknown", f"{out.name}: fires are written as .tif, {', '.join(vector.DRIVERS)}")
     return {"vector": out} | ({} if raster is None else {"raster": raster})
+
+
+def _check_free(targets: Mapping[str, Path], inputs: Iterable[Path | str | None]) -> None:
+    """Refuse a result that is an input or its mask, or two results in one file."""
+    taken = [Path(path) for path in inputs if path is not None]
+    own = {place.resolve() for path in taken for place in (path, path.with_name(f"{path.stem}_mask.tif"))}
+    for path in targets.values():
+        if path.resolve() in own:
+            raise BadInputError("output_is_input", f"{path} is an input: choose another name for the result")
+    if len({path.resolve() for path in targets.values()}) < len(targets):
+        raise BadInputError("output_is_input", f"{targets['raster']} would be both results: choose another name")
 
 
 def _thermal(bands: Mapping[str, int]) -> bool:
@@ -431,7 +464,7 @@ def _swir_tile(
     )
     sun = float(np.mean(job.zenith))
     found = swir_fire.detect(measured, pixel_area=job.area, sun_zenith=sun, parameters=job.parameters.swir)
-    pixels = product.swir_pixels(found, spread=job.parameters.swir.spread, window=tile.inner, offset=offset)
+    pixels = product.swir_pixels(found, window=tile.inner, offset=offset)
     left_out = {} if cloud is None else {"cloud": int(cloud[tile.inner].sum())}
     inner = tile.inner
     return _Part(found.classes[inner], found.confidence[inner], found.cause[inner], pixels, left_out)
@@ -648,7 +681,10 @@ def _zenith_at(job: _Job, row: int, column: int) -> float:
 
 def _remark(warnings: list[str], job: _Job, thermal: bool) -> None:
     if not thermal:
-        warnings.append("power from reflectance near 2.2 um is an estimate of low quality")
+        warnings.append(
+            "power from reflectance near 1.6 and 2.2 um is an estimate within a factor of two, and a lower limit "
+            "where frp_lower_limit says so"
+        )
         return
     if not {"red", "nir"} & set(job.bands) and bool((job.zenith < job.parameters.thermal.day_zenith).any()):
         warnings.append("no reflectance is given by day: glint and bright roofs are told by temperature alone")

@@ -68,7 +68,8 @@ def run(
         Raster to write: class, probability of the class, dNBR x 1000 and its standard deviation, RBR x 1000; 255 is no
         data.
     bands : Mapping
-        Numbers of the bands in both rasters: nir and swir2, red for the test of bare soil.
+        Numbers of the bands in both rasters: nir and swir2 are needed; swir1 tells char from dry ground, red, green and
+        blue help to know kinds of vegetation, red serves the test of bare soil.
     mask_before, mask_after : Path or str, optional
         Masks of `imagery cloud-mask`, or of 0 for clear: whatever is not clear is left out.
     fires : tuple of numpy.ndarray, optional
@@ -81,7 +82,8 @@ def run(
     Returns
     -------
     dict
-        Report: `status`, area by class, share without data, change of season taken out, warnings.
+        Report: `status`, area by class, share without data, share that changed like burnt ground and was taken for
+        ripening or harvest, displacement and change of season taken out, warnings.
 
     Raises
     ------
@@ -104,10 +106,15 @@ def run(
         seeds = _seeds(first, fires)
         job = _Job(Path(before), Path(after), numbers, (masks[0], masks[1]), seeds, bare_soil_test, chosen, None)
         job = job._replace(season=_season(job, first.shape))
-        counts = _write(Path(out), first, job)
+        counts, other = _write(Path(out), first, job)
         warnings = list(dict.fromkeys([*first.warnings, *second.raster.warnings]))
         pixel = _pixel_area(first)
-    return _report(job, counts, pixel, warnings)
+    return _report(job, counts, pixel, warnings) | {"other_change_share": _share(other, counts)}
+
+
+def _share(other: int, counts: npt.NDArray[np.int64]) -> float:
+    """Share of the ground that has a class which changed like burnt ground and is held for something else."""
+    return round(other / max(int(counts[:255].sum()), 1), 6)
 
 
 def _numbers(bands: Mapping[str, int]) -> dict[str, int]:
@@ -117,7 +124,7 @@ def _numbers(bands: Mapping[str, int]) -> dict[str, int]:
     absent = [name for name in REQUIRED if name not in bands]
     if absent:
         raise BadInputError("band_missing", f"burn severity needs the band {' and '.join(absent)}")
-    return {name: bands[name] for name in ("nir", "swir2", "red") if name in bands}
+    return {name: bands[name] for name in (*REQUIRED, *burn_severity.HELPFUL) if name in bands}
 
 
 def _pixel_area(raster: raster_file.RasterFile) -> float | None:
@@ -195,13 +202,18 @@ def _pair(job: _Job, window: Window) -> burn_severity.BurnPair:
             unclear = ~(mask == 0.0)
             excluded = unclear if excluded is None else excluded | unclear
     return burn_severity.BurnPair(
-        old["nir"], old["swir2"], new["nir"], new["swir2"], excluded, old.get("red"), new.get("red")
+        old["nir"],
+        old["swir2"],
+        new["nir"],
+        new["swir2"],
+        excluded,
+        *(part.get(name) for name in burn_severity.HELPFUL for part in (old, new)),
     )
 
 
-def _write(out: Path, raster: raster_file.RasterFile, job: _Job) -> npt.NDArray[np.int64]:
-    """Write the map; pixels by class, of 256."""
-    counts = np.zeros(256, dtype=np.int64)
+def _write(out: Path, raster: raster_file.RasterFile, job: _Job) -> tuple[npt.NDArray[np.int64], int]:
+    """Write the map; pixels by class, of 256, and those that changed otherwise."""
+    counts, other = np.zeros(256, dtype=np.int64), 0
     writer = raster_file.RasterWriter(
         out,
         shape=raster.shape,
@@ -215,18 +227,20 @@ def _write(out: Path, raster: raster_file.RasterFile, job: _Job) -> npt.NDArray[
     with writer:
 
         def take(tile: tiling.Tile, found: _Raster) -> None:
-            nonlocal counts
-            writer.write(found, tile.core)
+            nonlocal counts, other
+            writer.write(found[:-1], tile.core)
+            other += int(found[-1].sum())
             counts += np.bincount(
                 np.where(np.isfinite(found[0]), found[0], 255).astype(np.int64).ravel(), minlength=256
             )
 
         parts = tiling.tiles(raster.shape, halo=burn_severity.halo(job.parameters))
         tiling.run(functools.partial(_tile, job), parts, consume=take)
-    return counts
+    return counts, other
 
 
 def _tile(job: _Job, tile: tiling.Tile) -> _Raster:
+    """Bands of the result, and last where ground changed otherwise."""
     pair = _pair(job, tile.padded)
     seeds = None
     if len(job.seeds):
@@ -243,7 +257,7 @@ def _tile(job: _Job, tile: tiling.Tile) -> _Raster:
     layers = np.stack([classes, found.probability, found.dnbr, found.sigma, found.rbr]).astype(np.float32)
     # 255 stands for no data in every band; a measure that happens to be exactly that moves by one bit.
     layers[2:][layers[2:] == ENCODING.nodata] = _NEXT
-    return layers[:, *tile.inner]
+    return np.concatenate([layers, found.other_change[None].astype(np.float32)])[:, *tile.inner]
 
 
 def _report(job: _Job, counts: npt.NDArray[np.int64], pixel: float | None, warnings: list[str]) -> dict[str, Any]:
@@ -253,6 +267,8 @@ def _report(job: _Job, counts: npt.NDArray[np.int64], pixel: float | None, warni
     season = job.season
     if season is not None and season.pixels == 0:
         warnings.append("too little unburnt vegetation is seen: no change of season was taken out")
+    elif "swir1" not in job.bands:
+        warnings.append("without swir1 harvested fields are not told from fire by their albedo")
     burnt = int(counts[burn_severity.LOW : burn_severity.HIGH + 1].sum())
     report: dict[str, Any] = {
         "status": "flagged" if season is None or season.pixels == 0 else "ok",

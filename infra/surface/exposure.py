@@ -11,7 +11,7 @@ import shapely
 from rasterio.windows import Window
 
 from infra.imagery import raster_file
-from infra.surface import operator_layers, terrain_layers, vector_file
+from infra.surface import alignment, operator_layers, vector_file
 from processors.imagery import grid
 from processors.quality import BadInputError
 from products import exposure, vector, vector_exposure
@@ -266,4 +266,4 @@ def _warped(path: Path | None, geobox: Any) -> npt.NDArray[Any] | None:
     with raster_file.open_raster(path) as raster:
         if raster.crs is None:
             raise BadInputError("crs_missing", f"{raster.name} has no place: it cannot be brought onto the hazard")
-        return terrain_layers.warped(raster, 1, geobox)
+        return alignment.warped(raster, 1, geobox)

@@ -61,7 +61,7 @@ def run(
     sar_unit : str, optional
         ``db`` or ``linear``, of all dates.
     optical : Path or str, optional
-        Reflectance of about the hour of `after`.
+        Reflectance; more than 24 hours from `after` it is left out.
     optical_bands : Mapping, optional
         Band from 1 by name.
     optical_mask : Path or str, optional
@@ -95,6 +95,7 @@ def run(
     warnings: list[str] = []
     paths = [None if path is None else Path(path) for path in (after, optical, optical_mask, terrain, dem)]
     radar_path, optical_path, mask_path, terrain_path, dem_path = paths
+    optical_path = water_scene.timely(optical_path, radar_path, warnings=warnings)
     if before and radar_path is None:
         raise BadInputError("no_scene", "an earlier radar raster needs one of the date mapped")
     with (
@@ -168,6 +169,7 @@ def _learned(
         surroundings=[part.place for part in parts[:count]],
         mixed=features[count:],
         mixed_before=old[count:],
+        same_month=same_month,
     )
     return _Job(sources._replace(radar=radar), before, model, parameters, same_month)
 

@@ -201,7 +201,7 @@ def _evidence(job: _Job, window: Window, shape: tuple[int, int]) -> tuple[landsl
     row, column = int(window.row_off) - top, int(window.col_off) - left
     inner = (slice(row, row + int(window.height)), slice(column, column + int(window.width)))
     known: list[Any] = [None if layer is None else layer[inner] for layer in part.surroundings]
-    cut: list[Any] = [layer[inner] for layer in signs]
+    cut: list[Any] = [layer[(..., *inner)] for layer in signs]
     return landslide.Evidence(*cut), landslide.Surroundings(*known)
 
 
@@ -216,6 +216,8 @@ def _detect(job: _Job, shape: tuple[int, int]) -> landslide.Detection:
         level[_slices(tile.core)] = part
 
     tiling.run(functools.partial(_level, job, shape), tiling.tiles(shape), consume=take)
+    if job.normal is None:
+        raise ValueError("the scene was not judged")
     labels = landslide.objects(level, pixel_size=job.pixel_size, parameters=job.parameters)
     found = []
     for number, (rows, columns) in landslide.numbered(labels, margin=job.parameters.ring + 1):
@@ -228,12 +230,11 @@ def _detect(job: _Job, shape: tuple[int, int]) -> landslide.Detection:
                 (slice(None), slice(None)),
                 signs,
                 known,
+                usual=job.normal,
                 pixel_size=job.pixel_size,
                 parameters=job.parameters,
             )
         )
-    if job.normal is None:
-        raise ValueError("the scene was not judged")
     return landslide.ranked(level, labels, found, normal=job.normal, parameters=job.parameters)
 
 

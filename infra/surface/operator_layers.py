@@ -13,7 +13,7 @@ import yaml
 from odc.geo.geobox import GeoBox
 
 from infra.imagery import raster_file
-from infra.surface import terrain_layers, vector_file
+from infra.surface import alignment, vector_file
 from processors.quality import BadInputError
 from products.sectors import statistics
 
@@ -256,7 +256,7 @@ def reference_water(path: Path, *, month: int, geobox: GeoBox) -> npt.NDArray[np
         band = reference_band(raster, month=month)
         if band is None:
             return None
-        values = terrain_layers.warped(raster, band, geobox)
+        values = alignment.warped(raster, band, geobox)
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     if largest > 100 or (np.isfinite(values).any() and float(np.nanmin(values)) < 0):
         raise BadInputError("value_implausible", f"{path.name}: water is from 0 to 1 or in percent, not {largest:g}")

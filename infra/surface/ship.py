@@ -1,7 +1,7 @@
 """Ships of a radar scene in a file: parts of the scene are searched one after another, each against its own water."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,13 @@ class _Layers(NamedTuple):
     hidden: npt.NDArray[np.bool_] | None
 
 
+class _Before(NamedTuple):
+    """What tells what is always there."""
+
+    radars: tuple[water_scene.Radar, ...]
+    reference: Path | None
+
+
 def run(
     sar: Path | str,
     out: Path | str,
@@ -52,6 +59,8 @@ def run(
     bridges: Path | str | None = None,
     berths: Path | str | None = None,
     layover: Path | str | None = None,
+    earlier: Sequence[Path | str] = (),
+    reference_water: Path | str | None = None,
     ais: AisList | None = None,
     ambiguity: ship.Ambiguity | None = None,
     looks: float | None = None,
@@ -77,6 +86,10 @@ def run(
         Known bridges and berths, lines or polygons.
     layover : Path or str, optional
         Layover and radar shadow: anything but 0.
+    earlier : sequence of Path or str, optional
+        Backscatter of earlier dates, same bands and unit: what stands out there too is no ship.
+    reference_water : Path or str, optional
+        Usual probability of water: what stands where there is none is no ship.
     ais : AisList, optional
         Reports of ships.
     ambiguity : Ambiguity, optional
@@ -107,14 +120,17 @@ def run(
         raise BadInputError("water_missing", f"ships are looked for on water alone: give --water, or {_ADVICE}")
     warnings: list[str] = []
     radar = water_scene.radar_of(Path(sar), bands=sar_bands, unit=sar_unit, warnings=warnings)
+    before = _Before(
+        tuple(water_scene.radar_of(Path(path), bands=sar_bands, unit=sar_unit, warnings=warnings) for path in earlier),
+        None if reference_water is None else Path(reference_water),
+    )
     with raster_file.open_raster(Path(sar)) as opened:
         if opened.geobox is None:
             raise BadInputError("crs_missing", f"{opened.name} states no reference system to place ships in")
         layers = _layers(opened, Path(water), bridges, berths, layover)
         heights, widths = river_product.pixel_sizes(opened.geobox)
-        size = (float(np.median(heights)), float(np.median(widths)))
         rules = parameters or ship.ShipParameters()
-        maps = _searched(opened, radar, layers, size, rules, looks, resolution, ambiguity)
+        maps = _searched(opened, radar, layers, before, (heights, widths), rules, looks, resolution, ambiguity)
         ships = ship.Ships(*(np.concatenate(parts) for parts in zip(*(part.ships for part in maps[0]), strict=True)))
         crs = opened.crs.to_wkt()
         rows = np.clip(np.rint(ships.row).astype(int), 0, len(heights) - 1)
@@ -152,14 +168,17 @@ def _searched(
     opened: raster_file.RasterFile,
     radar: water_scene.Radar,
     layers: _Layers,
-    size: tuple[float, float],
+    before: _Before,
+    sizes: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     rules: ship.ShipParameters,
     looks: float | None,
     resolution: float | None,
     ambiguity: ship.Ambiguity | None,
 ) -> tuple[list[ship.ShipMap], npt.NDArray[np.bool_]]:
     """What each part holds, and where ships were looked for (y, x)."""
-    halo = HALO if ambiguity is None else max(HALO, int(np.ceil(ambiguity.shift / min(size))) + HALO)
+    heights, widths = sizes
+    smallest = float(min(heights.min(), widths.min()))
+    halo = HALO if ambiguity is None else max(HALO, int(np.ceil(ambiguity.shift / smallest)) + HALO)
     maps = []
     looked = np.zeros(opened.shape, dtype=bool)
     refused: BadInputError | None = None
@@ -173,6 +192,8 @@ def _searched(
         read = opened.read(window, list(radar.bands.values()))
         power = read if radar.unit == "linear" else np.power(np.float32(10.0), read / 10)
         cut = [None if layer is None else layer[rows, columns] for layer in layers[1:]]
+        size = (float(np.median(heights[rows])), float(np.median(widths[rows])))
+        cut.append(_static(before, opened, layers.water[rows, columns], window, size, rules))
         try:
             found = ship.detect(
                 dict(zip(radar.bands, power, strict=True)), layers.water[rows, columns], pixel_size=size,
@@ -185,6 +206,31 @@ def _searched(
     if not maps:
         raise refused or BadInputError("no_water", "no water on this scene")
     return maps, looked
+
+
+def _static(
+    before: _Before,
+    opened: raster_file.RasterFile,
+    water: npt.NDArray[np.bool_],
+    window: Window,
+    size: tuple[float, float],
+    rules: ship.ShipParameters,
+) -> npt.NDArray[np.bool_] | None:
+    """What is always there in a part (y, x); None where nothing is known of earlier dates."""
+    static = None
+    if before.reference is not None:
+        with alignment.opened(before.reference, like=opened) as seen:
+            usual = water_scene.usual(seen.read(window, [1])[0])
+        static = np.asarray(usual <= rules.static_water)
+    if before.radars:
+        dates = []
+        for radar in before.radars:
+            with alignment.opened(radar.path, like=opened) as seen:
+                values = water_scene.linear(seen.read(window, list(radar.bands.values())), unit=radar.unit)
+            dates.append(dict(zip(radar.bands, values, strict=True)))
+        found = ship.static_targets(dates, water, pixel_size=size, parameters=rules)
+        static = found if static is None else static | found
+    return static
 
 
 def _clipped(tile: tiling.Tile, shape: tuple[int, int]) -> tiling.Tile:

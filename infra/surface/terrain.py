@@ -12,7 +12,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from infra.imagery import height_file, raster_file, tiling
-from infra.surface import terrain_layers
+from infra.surface import alignment, terrain_layers
 from processors import constants
 from processors.imagery import drainage, grid, radar_geometry
 from processors.quality import BadInputError
@@ -74,7 +74,7 @@ def run(
         target = _metric(raster.geobox if like is None else _grid_of(like))
         margin = 0 if like is None else math.ceil(MARGIN / min(_pixel_size(target)))
         wide = _widened(target, margin)
-        heights, odd = height_file.plausible(terrain_layers.warped(raster, 1, wide))
+        heights, odd = height_file.plausible(alignment.warped(raster, 1, wide))
         remarks = list(raster.warnings)
     core = (slice(margin, margin + target.shape[0]), slice(margin, margin + target.shape[1]))
     if not np.isfinite(heights[core]).any():
@@ -157,7 +157,7 @@ def _known_water(path: Path | str, geobox: GeoBox, remarks: list[str]) -> npt.ND
     with raster_file.open_raster(path) as raster:
         if raster.geobox is None:
             raise BadInputError("crs_missing", f"{raster.name} states no coordinate reference system")
-        values = terrain_layers.warped(raster, 1, geobox, nearest=True)
+        values = alignment.warped(raster, 1, geobox, nearest=True)
         remarks.extend(raster.warnings)
     with np.errstate(invalid="ignore"):
         wet: npt.NDArray[np.bool_] = (values >= 0.5) & (values != _NO_CLASS)

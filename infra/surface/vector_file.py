@@ -26,6 +26,8 @@ class Vectors(NamedTuple):
     """Reference system."""
     repaired: int
     """Outlines that crossed themselves and were mended."""
+    geometry_type: str = "Unknown"
+    """Type the layer states, also where it holds no object."""
 
 
 def read(path: Path, *, layer: str | None = None) -> Vectors:
@@ -61,7 +63,7 @@ def read(path: Path, *, layer: str | None = None) -> Vectors:
     broken = ~shapely.is_valid(shapes)
     shapes = np.where(broken, shapely.make_valid(shapes), shapes)
     columns = dict(zip(about["fields"], fields, strict=True))
-    return Vectors(shapes, columns, str(about["crs"]), int(broken.sum()))
+    return Vectors(shapes, columns, str(about["crs"]), int(broken.sum()), str(about["geometry_type"]))
 
 
 def carried(shapes: npt.NDArray[Any], source: str, target: str) -> npt.NDArray[Any]:

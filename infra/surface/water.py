@@ -54,7 +54,7 @@ def run(
     sar_unit : str, optional
         ``db`` or ``linear``.
     optical : Path or str, optional
-        Reflectance of about the same hour.
+        Reflectance; more than 24 hours from the radar it is left out.
     optical_bands : Mapping, optional
         Band from 1 by name.
     optical_mask : Path or str, optional
@@ -86,6 +86,7 @@ def run(
     warnings: list[str] = []
     paths = [None if path is None else Path(path) for path in (sar, optical, optical_mask, terrain, dem)]
     radar_path, optical_path, mask_path, terrain_path, dem_path = paths
+    optical_path = water_scene.timely(optical_path, radar_path, warnings=warnings)
     with (
         water_scene.leading_raster(radar_path, optical_path) as leading,
         terrain_source.made(terrain_path, dem_path, look=look, like=leading, warnings=warnings) as layers,

@@ -1,6 +1,7 @@
 """What a water map is made of, from files: radar, reflectance, terrain, usual water on one grid, window by window."""
 
 import contextlib
+import datetime
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ _DARKER = 4.0
 _PLAUSIBLE = (-60.0, 40.0)
 _FLOOR = 1e-6
 _DIGITAL_NUMBERS = 3.0
+_TIME_TAGS = ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME")
 
 
 class Radar(NamedTuple):
@@ -202,6 +204,59 @@ def optical_of(path: Path, *, bands: Mapping[str, int] | None, mask: Path | None
             factor = raster_file.ASSUMED_SCALE
             warnings.append(f"{raster.name}: its numbers are taken as reflectance x 10000")
     return Optical(path, chosen, factor, mask)
+
+
+def timely(optical: Path | None, radar: Path | None, *, warnings: list[str]) -> Path | None:
+    """Reflectance if it shows the water the radar saw; else it is left out.
+
+    Parameters
+    ----------
+    optical, radar : Path or None
+        Rasters whose tags state the time (UTC); a day without hours stands for all of it.
+    warnings : list of str
+        Receives why reflectance is left out, or that its time is not known.
+
+    Returns
+    -------
+    Path or None
+        The optical raster, None where it is not of the same day or so.
+    """
+    if optical is None or radar is None:
+        return optical
+    stated = [_stated_time(path) for path in (optical, radar)]
+    if stated[0] is None or stated[1] is None:
+        silent = optical if stated[0] is None else radar
+        warnings.append(
+            f"{silent.name} states no time: that reflectance and radar are less than 24 hours apart is assumed"
+        )
+        return optical
+    (seen, day), (heard, other_day) = stated[0], stated[1]
+    # A day without hours begins at midnight and may mean any hour of it.
+    slack = 24.0 if day or other_day else 0.0
+    hours = abs((seen - heard).total_seconds()) / 3600.0
+    if hours <= HOURS_APART + slack:
+        return optical
+    warnings.append(
+        f"{optical.name} was taken {hours:.0f} hours from {radar.name}, more than {HOURS_APART:.0f}: it may show other "
+        "water and is left out"
+    )
+    return None
+
+
+def _stated_time(path: Path) -> tuple[datetime.datetime, bool] | None:
+    """Time by the tags (UTC), and whether they state the day alone."""
+    with raster_file.open_raster(path) as raster:
+        tags = {key.upper(): value for key, value in raster.tags.items()}
+    text = next((tags[name].strip() for name in _TIME_TAGS if tags.get(name, "").strip()), "")
+    if text[4:5] == ":":
+        text = text.replace(":", "-", 2)
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if time.tzinfo is not None:
+        time = time.astimezone(datetime.UTC).replace(tzinfo=None)
+    return time, len(text) <= len("2025-07-15")
 
 
 def placed(

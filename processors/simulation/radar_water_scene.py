@@ -91,6 +91,7 @@ _FAR = np.float32(1e4)
 _LARGEST_RESERVOIR = 0.05
 _LONGEST_DAM = 40.0
 _SMALLEST = 1e-4
+_SWAMP_RISE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,10 @@ class SceneOptions:
         Height of the cliffs in the hills [m].
     river_width : float
         Width of the river, which varies by a third [m].
+    flood_plain : float
+        Width of the back swamps on either side of the channels, low and even ground behind the banks as lowland rivers
+        have them: a flood fills them to the foot of the hills. With 0 the ground rises from the bank on, and a flood is
+        a strip of a few pixels with islands in it, the hard case [m].
     tributaries : int
         Number of tributaries [1].
     lakes, ponds : int
@@ -160,6 +165,7 @@ class SceneOptions:
     relief: float = 400.0
     cliff: float = 50.0
     river_width: float = 300.0
+    flood_plain: float = 0.0
     tributaries: int = 3
     lakes: int = 2
     ponds: int = 8
@@ -426,7 +432,8 @@ def _lay_out(seed: int, shape: tuple[int, int], pixel_size: float, asked: SceneO
         flat, far = np.zeros(wide, np.float32), np.full(wide, _FAR)
         return _Ground(sea, sea, flat, flat + 1.0, far, far, flat, channels)
     level, rise, bed, edge, plain = _blended(wide, channels)
-    hills = _hills(rng, wide, edge - plain, pixel_size, asked)
+    swamp = asked.flood_plain / pixel_size
+    hills = _hills(rng, wide, edge - np.maximum(plain, np.float32(swamp)), pixel_size, asked)
     rough = imagery_landscape.fractal_field(rng, wide, exponent=3.2, longest=40.0)
     away = np.maximum(edge, 0.0)
     bank = 1.4 + 0.5 * imagery_landscape.fractal_field(rng, wide, exponent=4.0, longest=60.0)
@@ -435,6 +442,10 @@ def _lay_out(seed: int, shape: tuple[int, int], pixel_size: float, asked: SceneO
         + 0.9 * rough * (1.0 - np.exp(-away / 4.0))
         + 0.0045 * pixel_size * np.minimum(away, 100.0)
     )
+    if swamp > 0.0:
+        low = 0.5 * (1.0 - np.exp(-away / 1.2)) + 0.3 * rough * (1.0 - np.exp(-away / 4.0)) + _SWAMP_RISE * away / swamp
+        inside = np.clip((swamp - away) / 8.0, 0.0, 1.0)
+        plains = inside * np.minimum(low, plains) + (1.0 - inside) * plains
     height = np.where(edge < 0.0, bed, np.maximum(plains, 0.15) + hills).astype(np.float32)
     z = (level + height).astype(np.float32)
     ground = _Ground(z, height, level, rise, np.full(wide, _FAR), np.full(wide, _FAR), edge, channels)

@@ -141,6 +141,7 @@ def table(
             "daynight": np.where(day, "D", "N").astype(object),
         },
         crs="EPSG:4326",
+        geometry_type="Point",
     )
 
 
@@ -285,7 +286,7 @@ def thermal_pixels(
 
 
 def swir_pixels(
-    found: swir_fire.SwirFireField, *, spread: float, window: tuple[slice, slice], offset: tuple[int, int]
+    found: swir_fire.SwirFireField, *, window: tuple[slice, slice], offset: tuple[int, int]
 ) -> fire_event.FirePixels:
     """Pixels that burn by the test near 2.2 um in the inner part of a block; their excess is power itself [MW].
 
@@ -293,8 +294,6 @@ def swir_pixels(
     ----------
     found : SwirFireField
         Fires of the block.
-    spread : float
-        Relative standard deviation of the power of a pixel [1].
     window : tuple of slice
         Inner part of the block.
     offset : tuple of int
@@ -311,7 +310,7 @@ def swir_pixels(
         "t4": nothing,
         "t11": nothing,
         "excess": found.power,
-        "excess_sigma": spread * found.power,
+        "excess_sigma": found.power_sigma,
         "power_excess": nothing,
         "power_sigma": nothing,
         "saturated": found.saturated,
@@ -571,7 +570,7 @@ def _swir(fused: xr.Dataset, parameters: ActiveFireProductParameters) -> _Found:
     mean, sun = float(areas.mean()), float(zenith.mean())
     found = swir_fire.detect(scene, pixel_area=mean, sun_zenith=sun, parameters=parameters.swir)
     everything = (slice(None), slice(None))
-    pixels = swir_pixels(found, spread=parameters.swir.spread, window=everything, offset=(0, 0))
+    pixels = swir_pixels(found, window=everything, offset=(0, 0))
     events = swir_events(pixels, parameters=parameters)
     setting = Setting(
         geobox, time, str(fused.attrs.get("sensor", "swir")), lambda row, column: zenith[row, column] < 90.0
@@ -597,7 +596,8 @@ def swir_events(pixels: fire_event.FirePixels, *, parameters: ActiveFireProductP
     FireEvents
         Fires.
     """
-    whole = dataclasses.replace(parameters.events, saddle=0.0)
+    # Pixels of a fire share its temperature, and with it what that is in doubt by.
+    whole = dataclasses.replace(parameters.events, saddle=0.0, common_share=1.0)
     return fire_event.assemble(pixels, scale=fire_event.PowerScale(1.0, 1.0, parameters.swir.spread), parameters=whole)
 
 

@@ -27,6 +27,10 @@ _TONES: Mapping[str, str] = MappingProxyType(
         "emergency": "#b3261e",
     }
 )
+_PRINTED = 8
+"""Districts that fit on the printed page [1]; the others are on the screen and in the table."""
+_INPUTS = 3
+"""Inputs named on the page [1]; the provenance names all."""
 _LARGE = 1e5
 """Areas from here on are told in square kilometers [m2]."""
 
@@ -91,6 +95,8 @@ _WORDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "no_usable_pixel": "No pixel could be used.",
             },
             "objects": "objects",
+            "printed": "Printed are the {shown} districts most concerned; statistics.csv holds all {all}.",
+            "and_more": "and {count} more (see prov.json)",
         },
         "zh": {
             "lang": "zh-CN",
@@ -144,6 +150,8 @@ _WORDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "no_usable_pixel": "没有可用像元。",
             },
             "objects": "个要素",
+            "printed": "此处打印受影响最重的 {shown} 个区县,全部 {all} 个见 statistics.csv。",
+            "and_more": "等另外 {count} 项(见 prov.json)",
         },
     }
 )
@@ -252,7 +260,9 @@ def render(
         verdict=verdict,
         picture=base64.b64encode(picture).decode(),
         figures=[*_figures(whole, language, definition), *_objects(whole, objects, words)],
-        districts=[_district(zone, language) for zone in summary["districts"]],
+        districts=[_district(zone, language) for zone in _concerned(summary["districts"], definition)],
+        printed=_PRINTED,
+        sources=_sources(about.inputs, words),
         columns=[*_columns(whole, language), *objects.values()],
         because=_because(gaps or Gaps(), words),
         left_out=_left_out(gaps or Gaps(), definition, language),
@@ -296,8 +306,8 @@ def _figures(
             {
                 "colour": colours.get(item["value"]),
                 "name": item[f"name_{language}"],
-                "value": f"{_area(item['area_m2'])} ({_percent(item['share'])})",
-                "interval": _range(item["area_95_m2"], _area),
+                "value": "-" if item["share"] is None else f"{_area(item['area_m2'])} ({_percent(item['share'])})",
+                "interval": _areas(item["area_95_m2"]),
             }
             for item in zone["classes"]
         ]
@@ -324,7 +334,7 @@ def _columns(zone: Mapping[str, Any], language: Language) -> list[str]:
 
 
 def _district(zone: Mapping[str, Any], language: Language) -> dict[str, Any]:
-    cells = [(_area(item["area_m2"]), _range(item["area_95_m2"], _area)) for item in zone.get("classes", ())]
+    cells = [(_area(item["area_m2"]), _areas(item["area_95_m2"])) for item in zone.get("classes", ())]
     cells += [
         (
             _number(layer["mean"], layer["units"]),
@@ -343,9 +353,42 @@ def _district(zone: Mapping[str, Any], language: Language) -> dict[str, Any]:
     }
 
 
+def _concerned(zones: Sequence[Mapping[str, Any]], definition: product_definition.ProductDefinition) -> list[Any]:
+    """Districts in the order of the codes where all fit on the page, else those most concerned first.
+
+    Most concerned is the largest area of what the product outlines, then most objects, then the most that was seen.
+    """
+
+    def weight(zone: Mapping[str, Any]) -> tuple[float, int, float]:
+        areas = [item["area_m2"] or 0.0 for item in zone.get("classes", ()) if item["value"] in definition.outlined]
+        return sum(areas), sum(zone.get("objects", {}).values()), zone["area_m2"] * (1 - zone["excluded_share"])
+
+    return list(zones) if len(zones) <= _PRINTED else sorted(zones, key=weight, reverse=True)
+
+
+def _sources(inputs: Sequence[str], words: Mapping[str, Any]) -> str:
+    named = ", ".join(inputs[:_INPUTS])
+    left = len(inputs) - _INPUTS
+    return named if left <= 0 else f"{named} {words['and_more'].format(count=left)}"
+
+
 def _range(limits: Sequence[float | None], told: Any) -> str:
+    """Both limits, the unit once where it is the same."""
     low, high = limits
-    return "-" if low is None or high is None else f"{told(low)} – {told(high)}"
+    if low is None or high is None:
+        return "-"
+    first, last = told(low), told(high)
+    number, _, unit = first.partition(" ")
+    return f"{number} – {last}" if unit == last.partition(" ")[2] else f"{first} – {last}"
+
+
+def _areas(limits: Sequence[float | None]) -> str:
+    """Limits of an area in the unit of the upper one."""
+    low, high = limits
+    if low is None or high is None:
+        return "-"
+    divisor = 1e6 if high >= _LARGE else 1e4
+    return f"{_three(low / divisor)} – {_area(high)}"
 
 
 def _area(value: float | None) -> str:

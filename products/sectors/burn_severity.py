@@ -1,5 +1,6 @@
 """Product for emergency management: burn severity."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -35,7 +36,8 @@ def burn_severity_layers(fused: xr.Dataset, *, parameters: BurnSeverityProductPa
     Parameters
     ----------
     fused : xr.Dataset
-        Fused dataset with the bands nir and swir2; ``reference_water`` where usual water is known.
+        Fused dataset with the bands nir and swir2, and red, swir1, green, blue where there are;
+        ``reference_water`` where usual water is known.
     parameters : BurnSeverityProductParameters
         Dates and thresholds.
 
@@ -57,7 +59,8 @@ def burn_severity_layers(fused: xr.Dataset, *, parameters: BurnSeverityProductPa
         [_values(part.isel(time=int(date)).sel(band=name)) for date in dates for name in _BANDS]
         for part in (estimate.value, estimate.sigma)
     )
-    pair = burn_severity.BurnPair(value[0], value[1], value[2], value[3], excluded=_water(fused))
+    more = _helpful(estimate.value, dates)
+    pair = burn_severity.BurnPair(value[0], value[1], value[2], value[3], excluded=_water(fused), **more)
     if not burn_severity.usable(pair, parameters=parameters.severity).any():
         raise definition.NotApplicableError("no_usable_pixel", "no pixel is usable on both dates for burn severity")
     season = burn_severity.season(pair, parameters=parameters.severity)
@@ -72,11 +75,22 @@ def burn_severity_layers(fused: xr.Dataset, *, parameters: BurnSeverityProductPa
         data=xr.Dataset({"burn_severity": classes}),
         uncertainty=xr.Dataset({"burn_severity": probability}),
         dates=dates,
-        facts=facts(season),
+        facts=facts(season) | {"other_change_pixels": int(severity.other_change.sum())},
     )
 
 
-def facts(season: burn_severity.Season) -> dict[str, float | int]:
+def _helpful(value: xr.DataArray, dates: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float32]]:
+    """Layers of the bands beyond those needed that are there on both dates."""
+    there = [name for name in burn_severity.HELPFUL if name in value["band"].values]
+    layers: dict[str, npt.NDArray[np.float32]] = {}
+    for name in there:
+        pair = [_values(value.isel(time=int(date)).sel(band=name)) for date in dates]
+        if all(np.isfinite(layer).any() for layer in pair):
+            layers |= {f"{name}_before": pair[0], f"{name}_after": pair[1]}
+    return layers
+
+
+def facts(season: burn_severity.Season) -> dict[str, float | int | None]:
     """What was taken out as change of season, in JSON types.
 
     Parameters
@@ -87,14 +101,21 @@ def facts(season: burn_severity.Season) -> dict[str, float | int]:
     Returns
     -------
     dict
-        Offset, its slope with NBR, spread and noise, dNBR x 1000 [1]; unburnt pixels it is from [1].
+        Offset, its slope with NBR, spread and noise, dNBR x 1000 [1]; unburnt pixels it is from [1]; kinds of ground
+        whose own season was learned [1]; displacement of the later date [pixel] and whether it was taken out.
     """
+    shift, phenology = season.shift, season.phenology
     return {
         "season_offset": round(season.offset, 2),
         "season_slope": round(season.slope, 2),
         "unburnt_spread": round(season.spread, 2),
         "pixel_noise": round(season.noise, 2),
         "unburnt_pixels": season.pixels,
+        "vegetation_kinds": 0 if phenology is None else len(phenology.drift),
+        "shift_down": round(shift.down, 3),
+        "shift_right": round(shift.right, 3),
+        "shift_sigma": round(shift.sigma, 3) if math.isfinite(shift.sigma) else None,
+        "shift_applied": shift.applied,
     }
 
 

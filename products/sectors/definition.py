@@ -27,7 +27,8 @@ class NotApplicableError(Exception):
     Parameters
     ----------
     cause : str
-        Short code in snake case: ``band_missing``, ``layer_missing``, ``too_few_dates``, ``no_usable_pixel``.
+        Short code in snake case: ``band_missing``, ``layer_missing``, ``too_few_dates``, ``no_usable_pixel``,
+        ``segments_missing``.
     message : str
         One sentence naming what is missing.
     """
@@ -158,6 +159,8 @@ class ProductDefinition:
         Function of the fused dataset and ``parameters``.
     parameters : object
         Frozen dataclass of the algorithm's parameters.
+    parameters_version : str
+        Version the operator gave the file these parameters are from; empty for those of the code.
     """
 
     code: str
@@ -178,6 +181,7 @@ class ProductDefinition:
     required_layers: tuple[str, ...] = ()
     outlined: tuple[int, ...] = ()
     least_outline: int = 10
+    parameters_version: str = ""
 
 
 def describe(definition: ProductDefinition) -> dict[str, Any]:

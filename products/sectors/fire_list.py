@@ -119,6 +119,7 @@ def table(
             **columns,
         },
         crs=CRS,
+        geometry_type="Point",
     )
 
 

@@ -46,6 +46,9 @@ FIELDS = (
     _real("hand", "Height above drainage", "高出河道高度", "m"),
     _real("radar_change", "Radar change", "雷达变化", "dB"),
     _real("rain", "Rain of the event", "过程雨量", "mm"),
+    _real("ordinary", "Share expected from gentle ground alike", "平缓地同类变化占比"),
+    _real("earlier_boundary", "Contrast with its surroundings before", "变化前与周边差异"),
+    _real("dryness", "Short-wave to near infrared after, logarithm", "变化后短波红外与近红外比(对数)"),
 )
 
 
@@ -100,6 +103,7 @@ def table(
         geometry=[shapely.union_all(pieces) for pieces in parts],
         columns=columns,
         crs=str(geobox.crs),
+        geometry_type="Polygon",
     )
 
 

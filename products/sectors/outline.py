@@ -101,6 +101,7 @@ def outlines(
         geometry=shapes,
         columns=_columns(rows),
         crs=str(geobox.crs),
+        geometry_type="Polygon",
     )
     return Outlines((extent,), left_out)
 

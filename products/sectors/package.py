@@ -11,6 +11,7 @@ installed fonts.
 
 import datetime as dt
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,11 @@ DEGREE_DIGITS = 7
 GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOPACKAGE = "application/geopackage+sqlite3"
 PRODUCT_VERSION = "1"
+CLASS_FIELD = "class_value"
+"""Field of a table of objects that says which class of the product each of them is of."""
+_UNCERTAINTY = {"class": "class_probability", "value": "standard_deviation", "objects": "per_object"}
+_INKS = ("#d0006f", "#111827", "#7c3aed", "#0f766e")
+"""Colours of the tables of objects on the picture, in their order."""
 _COPIES: tuple[tuple[str, vector.Driver, str, str, str], ...] = (
     (".fgb", "FlatGeobuf", "application/vnd.flatgeobuf", "for the web", "网络版"),
     (".geojson", "GeoJSON", "application/geo+json", "GeoJSON in WGS 84", "GeoJSON"),
@@ -225,11 +231,11 @@ def build(
     geobox = _geobox(fused)
     product_definition.require(fused, definition=definition)
     layers = definition.algorithm(fused, parameters=definition.parameters)
-    if not _known(layers, definition).any():
+    subject = _subject(fused, fused.isel(time=layers.dates), geobox)
+    if not _known(layers, definition, subject).any():
         raise product_definition.NotApplicableError(
             "no_usable_pixel", f"{definition.code} has no value on any pixel of this input"
         )
-    subject = _subject(fused, fused.isel(time=layers.dates), geobox)
     return assemble(layers, subject, definition=definition, zones=zones, limits=limits)
 
 
@@ -347,9 +353,13 @@ def _area(fused: xr.Dataset) -> str:
     return str(area)
 
 
-def _known(layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition) -> xr.DataArray:
-    first = layers.data[definition.layers[0].name]
-    return first != product_definition.CLASS_NODATA if definition.kind == "class" else first.notnull()
+def _known(
+    layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition, subject: Subject
+) -> npt.NDArray[np.bool_]:
+    if definition.kind == "objects":
+        return np.asarray(subject.evidence.clear > 0)
+    first = layers.data[definition.layers[0].name].values
+    return np.asarray(first != product_definition.CLASS_NODATA if definition.kind == "class" else ~np.isnan(first))
 
 
 def _asset(content: bytes, media_type: str, roles: tuple[str, ...], title_en: str, title_zh: str) -> Asset:
@@ -362,6 +372,8 @@ def _rasters(
     subject: Subject,
     item_id: str,
 ) -> dict[str, Asset]:
+    if definition.kind == "objects":
+        return {}
     tags = {"PRODUCT": definition.code, "ITEM": item_id, "TITLE": definition.title_en, "TITLE_ZH": definition.title_zh}
     data_layers, geobox = _data_layers(definition), subject.geobox
     rasters = {
@@ -373,7 +385,7 @@ def _rasters(
             definition.title_zh,
         ),
         "uncertainty.tif": _uncertainty(layers, definition, geobox, tags),
-        "qa.tif": _qa(subject, _known(layers, definition).values, tags),
+        "qa.tif": _qa(subject, _known(layers, definition, subject), tags),
     }
     if definition.kind == "class":
         rasters["data.tif.aux.xml"] = _asset(
@@ -554,7 +566,7 @@ def _report(
         "quality": verdict,
         "reasons_without_value": dict(gaps.reasons),
         "uncertainty": {
-            "kind": "class_probability" if definition.kind == "class" else "standard_deviation",
+            "kind": _UNCERTAINTY[definition.kind],
             "interval_method": summary["interval_method"],
             "mean": verdict["mean_uncertainty"],
         },
@@ -562,6 +574,7 @@ def _report(
         "not_outlined": dict(gaps.not_outlined),
         "parameters": provenance.plain(definition.parameters),
         "parameters_sha256": provenance.parameters_hash(definition.parameters),
+        "parameters_version": definition.parameters_version or None,
         "inputs": [dict(entry) for entry in subject.inputs],
         "districts": [
             {name: zone[name] for name in ("code", "clear_share", "filled_share", "outside_share", "excluded_share")}
@@ -575,7 +588,7 @@ def _reasons(
     layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition, subject: Subject
 ) -> dict[str, float]:
     """Share of the pixels without value by the quality bit that is set there [1]; ``other`` has none of them."""
-    lost = ~_known(layers, definition).values
+    lost = ~_known(layers, definition, subject)
     if layers.outside is not None:
         lost &= ~np.asarray(layers.outside.values, dtype=bool)
     total, size = int(lost.sum()), lost.size
@@ -593,8 +606,8 @@ def _reasons(
 def _picture(
     layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition, subject: Subject
 ) -> Asset:
-    first, start, end = definition.layers[0], subject.start, subject.end
-    image = _gridded(layers.data[[first.name]], subject.geobox)[first.name]
+    start, end = subject.start, subject.end
+    image = _image(layers, definition, subject)
     period = f"{end:%Y-%m-%d}" if start.date() == end.date() else f"{start:%Y-%m-%d} / {end:%Y-%m-%d}"
     text = quicklook.MapText(
         title_en=definition.title_en,
@@ -602,18 +615,52 @@ def _picture(
         date=f"{period} UTC",
         source=f"{subject.area} | {_code(subject.geobox) or 'local grid'} | {definition.validity} product | terralimb",
     )
-    drawn = [
-        quicklook.Overlay(geometry=table.geometry, crs=table.crs, label_en=table.title_en, label_zh=table.title_zh)
-        for table in layers.features
-        if len(table)
-    ]
+    inks = itertools.cycle(_INKS)
+    drawn = [overlay for table in layers.features if len(table) for overlay in _overlays(table, definition, next(inks))]
     content = quicklook.render(image, legend=_legend(definition), text=text, overlays=drawn)
     return _asset(content, "image/png", ("overview", "thumbnail"), "Quicklook map", "快视图")
+
+
+def _image(
+    layers: product_definition.SectorLayers, definition: product_definition.ProductDefinition, subject: Subject
+) -> xr.DataArray:
+    """First layer on its grid; of a product of objects, what was looked at."""
+    if definition.kind == "objects":
+        seen = np.where(_known(layers, definition, subject), 0, product_definition.CLASS_NODATA).astype(np.uint8)
+        return grid.assign(xr.Dataset({"seen": (("y", "x"), seen)}), subject.geobox)["seen"]
+    name = definition.layers[0].name
+    return _gridded(layers.data[[name]], subject.geobox)[name]
+
+
+def _overlays(
+    table: feature_table.FeatureTable, definition: product_definition.ProductDefinition, ink: str
+) -> list[quicklook.Overlay]:
+    """Objects for the picture: in the colours of their classes where they say theirs, else all in one."""
+    if CLASS_FIELD not in table.columns:
+        one = quicklook.Overlay(
+            geometry=table.geometry, crs=table.crs, label_en=table.title_en, label_zh=table.title_zh, colour=ink
+        )
+        return [one]
+    values = np.asarray(table.columns[CLASS_FIELD])
+    shapes = np.asarray(list(table.geometry), dtype=object)
+    return [
+        quicklook.Overlay(
+            geometry=list(shapes[values == item.value]),
+            crs=table.crs,
+            label_en=item.name_en,
+            label_zh=item.name_zh,
+            colour=item.colour,
+        )
+        for item in definition.classes
+        if (values == item.value).any()
+    ]
 
 
 def _legend(
     definition: product_definition.ProductDefinition,
 ) -> list[quicklook.LegendEntry] | quicklook.ColourBar:
+    if definition.kind == "objects":
+        return [quicklook.LegendEntry(value=0, colour="#f2f0ea", label_en="Looked at", label_zh="已观测范围")]
     if definition.kind == "class":
         return [
             quicklook.LegendEntry(value=item.value, colour=item.colour, label_en=item.name_en, label_zh=item.name_zh)
@@ -655,7 +702,12 @@ def _record(item_id: str, definition: product_definition.ProductDefinition, subj
         activity=f"{definition.algorithm.__module__}.{definition.algorithm.__qualname__}",
         inputs=[dict(entry) for entry in subject.inputs],
         parameters=definition.parameters,
-        attributes={"product": definition.code, "product_version": PRODUCT_VERSION, "validity": definition.validity},
+        attributes={
+            "product": definition.code,
+            "product_version": PRODUCT_VERSION,
+            "validity": definition.validity,
+            **({"parameters_version": definition.parameters_version} if definition.parameters_version else {}),
+        },
     )
 
 
@@ -736,7 +788,7 @@ def _properties(
         "kind": definition.kind,
         "validity": definition.validity,
         "latency_target_seconds": definition.latency_target.total_seconds(),
-        "uncertainty": "class_probability" if definition.kind == "class" else "standard_deviation",
+        "uncertainty": _UNCERTAINTY[definition.kind],
         "clear_fraction": verdict["clear_share"],
         "gsd": abs(float(subject.geobox.resolution.x)),
         "bands": list(subject.bands),

@@ -32,6 +32,7 @@ _FIELDS = (
                                units="m"),
     feature_table.FeatureField(name="n_channels", title_en="Channels", title_zh="汊道数", kind="integer"),
     feature_table.FeatureField(name="flag", title_en="Flag", title_zh="标记", kind="text"),
+    feature_table.FeatureField(name="pixel_m", title_en="Pixel size", title_zh="像元大小", kind="real", units="m"),
 )  # fmt: skip
 _LINE_FIELDS = (
     feature_table.FeatureField(name="line", title_en="Centerline", title_zh="中心线编号", kind="integer"),
@@ -175,6 +176,7 @@ def tables(found: river_width.RiverMap, transform: Any, crs: str) -> tuple[featu
         "direction": sections.direction, "width_m": sections.width, "width_sigma_m": sections.sigma,
         "bank_width_m": sections.bank_width, "n_channels": sections.channels,
         "flag": np.array([river_width.FLAGS[flag] for flag in sections.flag], dtype=object),
+        "pixel_m": np.full(len(sections.row), found.pixel),
     }  # fmt: skip
     lines = [shapely.LineString(_mapped(places, transform)) for places in found.centerlines]
     numbers = np.arange(len(lines))

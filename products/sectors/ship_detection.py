@@ -74,7 +74,7 @@ def ship_detection_layers(fused: xr.Dataset, *, parameters: ShipDetectionParamet
     Parameters
     ----------
     fused : xr.Dataset
-        Fused dataset with ``backscatter``; ``layover`` and ``reference_water`` are used where there are.
+        Fused dataset with ``backscatter``; ``layover``, ``reference_water`` and earlier dates are used where there are.
     parameters : ShipDetectionParameters
         Date and rules.
 
@@ -96,11 +96,7 @@ def ship_detection_layers(fused: xr.Dataset, *, parameters: ShipDetectionParamet
     now = fused.isel(time=latest)
     wet = water.probability(now, parameters=parameters.water_rules).isel(time=0, drop=True).transpose("y", "x")
     decibels = now["backscatter"].where(observation.radar_usable(now)).isel(time=0, drop=True)
-    power = {
-        str(name): np.power(10.0, decibels.sel(polarization=name).transpose("y", "x").values / 10).astype(np.float32)
-        for name in decibels["polarization"].values
-        if str(name) in radar_water.POLARIZATIONS and bool(decibels.sel(polarization=name).notnull().any())
-    }
+    power = _power(decibels)
     geobox = grid.geobox_of(fused)
     hidden = fused["layover"].transpose("y", "x").values > 0 if "layover" in fused else None
     heights, widths = river_width.pixel_sizes(geobox)
@@ -108,7 +104,8 @@ def ship_detection_layers(fused: xr.Dataset, *, parameters: ShipDetectionParamet
         found = ship.detect(
             power, (wet >= parameters.water_rules.threshold).values,
             pixel_size=(float(np.median(heights)), float(np.median(widths))),
-            parameters=parameters.rules, place=ship.Place(hidden=hidden),
+            parameters=parameters.rules,
+            place=ship.Place(hidden=hidden, static=_static(fused, dates[:-1], wet, geobox, parameters)),
         )  # fmt: skip
     except BadInputError as error:
         raise definition.NotApplicableError("no_water", str(error)) from error
@@ -122,6 +119,35 @@ def ship_detection_layers(fused: xr.Dataset, *, parameters: ShipDetectionParamet
         features=tables(found.ships, geobox.transform, str(geobox.crs), pixel_size=_sizes(geobox, found.ships)),
         facts=facts([found]),
     )
+
+
+def _static(
+    fused: xr.Dataset, earlier: Any, wet: xr.DataArray, geobox: Any, parameters: ShipDetectionParameters
+) -> npt.NDArray[np.bool_] | None:
+    """What is always there: it stands out on earlier dates, or usually is no water (y, x)."""
+    static = None
+    if "reference_water" in fused:
+        static = fused["reference_water"].transpose("y", "x").values <= parameters.rules.static_water
+    if len(earlier):
+        before = fused.isel(time=earlier)
+        usable = before["backscatter"].where(observation.radar_usable(before))
+        dates = [_power(usable.isel(time=number, drop=True)) for number in range(len(earlier))]
+        heights, widths = river_width.pixel_sizes(geobox)
+        found = ship.static_targets(
+            [date for date in dates if date], (wet >= parameters.water_rules.threshold).values,
+            pixel_size=(float(np.median(heights)), float(np.median(widths))), parameters=parameters.rules,
+        )  # fmt: skip
+        static = found if static is None else static | found
+    return static
+
+
+def _power(decibels: xr.DataArray) -> dict[str, npt.NDArray[np.float32]]:
+    """Backscatter in linear units by polarization, those with data (polarization, y, x)."""
+    return {
+        str(name): np.power(10.0, decibels.sel(polarization=name).transpose("y", "x").values / 10).astype(np.float32)
+        for name in decibels["polarization"].values
+        if str(name) in radar_water.POLARIZATIONS and bool(decibels.sel(polarization=name).notnull().any())
+    }
 
 
 def _sizes(geobox: Any, ships: ship.Ships) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

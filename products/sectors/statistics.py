@@ -35,12 +35,10 @@ from scipy import interpolate
 
 from processors import quality
 from processors.imagery import grid
-from products import feature_table
+from products import feature_table, interval
 from products.sectors import _statistics_kernels
 from products.sectors import definition as product_definition
 
-ERROR_CORRELATION = 0.25
-NORMAL_QUANTILE_95 = 1.959963984540054
 INTERVAL_METHOD = "model uncertainty, 1.96 sigma, error correlation 0.25; no reference samples"
 
 STRIP = 512
@@ -163,7 +161,7 @@ def table(summary: Mapping[str, Any]) -> bytes:
     """
     rows = [row for zone in (summary["area"], *summary["districts"]) for row in _rows(zone)]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\r\n")
+    writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode("utf-8-sig")
@@ -406,15 +404,17 @@ def _zone_figures(
         here = (slice(rows.start + strip.start, rows.start + strip.stop), columns)
         weight = strip_areas(part, strip)
         weight = weight if coverage is None else weight * coverage[strip]
-        known = _known(layers, definition, here)
+        known = _known(layers, definition, here, evidence)
         beyond = None if layers.outside is None else np.asarray(layers.outside.values[here], dtype=bool)
         shares.add(weight, known, beyond, evidence.clear[here], evidence.filled[here])
         if definition.kind == "class":
             _add_classes(layers, definition, here, weight, classes)
-        else:
+        elif definition.kind == "value":
             _add_values(layers, definition, here, weight, values)
     if not shares.sums["area"] > 0:
         return None
+    if definition.kind == "objects":
+        return shares.figures()
     if definition.kind == "class":
         return shares.figures() | {"classes": _class_figures(definition, classes)}
     return shares.figures() | {"layers": [_layer_figures(layer, values[layer.name]) for layer in definition.layers]}
@@ -429,7 +429,11 @@ def _known(
     layers: product_definition.SectorLayers,
     definition: product_definition.ProductDefinition,
     here: tuple[slice, slice],
+    evidence: Evidence,
 ) -> BoolArray:
+    if definition.kind == "objects":
+        # Without a raster, what was looked at is what was seen.
+        return np.asarray(evidence.clear[here] > 0)
     first = layers.data[definition.layers[0].name].values[here]
     return np.asarray(first != product_definition.CLASS_NODATA if definition.kind == "class" else ~np.isnan(first))
 
@@ -521,9 +525,18 @@ def _interval(
     if not weight > 0:
         return None, None, None
     mean = float(total / weight)
-    variance = ERROR_CORRELATION * (linear / weight) ** 2 + (1 - ERROR_CORRELATION) * squared / weight**2
-    half = NORMAL_QUANTILE_95 * float(np.sqrt(max(variance, 0.0)))
+    variance = (
+        interval.ERROR_CORRELATION * (linear / weight) ** 2 + (1 - interval.ERROR_CORRELATION) * squared / weight**2
+    )
+    half = interval.NORMAL_QUANTILE_95 * float(np.sqrt(max(variance, 0.0)))
     return mean, max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+_COLUMNS = (
+    *("code", "name_zh", "name_en", "item_zh", "item_en", "units", "value", "lower_95", "upper_95", "item_area_m2"),
+    *("area_m2", "clear_share", "filled_share", "outside_share", "excluded_share"),
+)
+"""Columns of the table."""
 
 
 def _rows(zone: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -537,11 +550,13 @@ def _rows(zone: Mapping[str, Any]) -> list[dict[str, Any]]:
             (item["name_zh"], item["name_en"], "1", item["share"], item["share_95"], item["area_m2"])
             for item in zone["classes"]
         ]
-    else:
+    elif "layers" in zone:
         items = [
             (item["title_zh"], item["title_en"], item["units"], item["mean"], item["mean_95"], None)
             for item in zone["layers"]
         ]
+    else:
+        items = [(name, name, "1", count, (None, None), None) for name, count in zone.get("objects", {}).items()]
     return [
         {
             **head,
@@ -549,12 +564,12 @@ def _rows(zone: Mapping[str, Any]) -> list[dict[str, Any]]:
             "item_en": name_en,
             "units": units,
             "value": _rounded(value),
-            "lower_95": _rounded(interval[0]),
-            "upper_95": _rounded(interval[1]),
+            "lower_95": _rounded(limits[0]),
+            "upper_95": _rounded(limits[1]),
             "item_area_m2": _rounded(area),
             **tail,
         }
-        for name_zh, name_en, units, value, interval, area in items
+        for name_zh, name_en, units, value, limits, area in items
     ]
 
 

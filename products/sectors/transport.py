@@ -1,11 +1,11 @@
-"""Products for transport: waterways."""
+"""Products for transport: waterways, and roads in an emergency."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import xarray as xr
 
-from products.sectors import definition, navigable_change, river_width, ship_detection
+from products.sectors import definition, exposed_segments, navigable_change, river_width, ship_detection
 from retrieval.surface import observation, water
 
 
@@ -93,4 +93,10 @@ def definitions() -> tuple[definition.ProductDefinition, ...]:
     tuple of ProductDefinition
         In the order of publication.
     """
-    return (OPEN_WATER, river_width.DEFINITION, navigable_change.DEFINITION, ship_detection.DEFINITION)
+    return (
+        OPEN_WATER,
+        river_width.DEFINITION,
+        navigable_change.DEFINITION,
+        ship_detection.DEFINITION,
+        exposed_segments.DEFINITION,
+    )

@@ -78,6 +78,9 @@ class ContextualTests:
         and a fire that matters outshines smoke in a smaller one [1].
     cool_margin : float
         How far the temperature near 11 um may lie below the background by day [K].
+    expected : bool
+        Whether pixels by day are also held against what their own reflectance and temperature near 11 um let expect:
+        in a pixel of a kilometer a fire raises the temperature by less than grounds of many kinds differ.
     least_power : float
         Radiative power a fire must have [MW].
     shared_power : float
@@ -97,6 +100,7 @@ class ContextualTests:
     shared_power: float
     red_weight: float
     cool_margin: float = 4.0
+    expected: bool = False
 
 
 VIIRS_TESTS = ContextualTests(
@@ -127,6 +131,7 @@ MODIS_TESTS = ContextualTests(
     least_power=2.0,
     shared_power=6.0,
     red_weight=0.0,
+    expected=True,
 )
 """Tests for pixels of some 1 km."""
 
@@ -192,6 +197,9 @@ class ActiveFireParameters:
         Sum of red and near infrared reflectance of bright and of very bright cloud [1].
     dark_step : float
         Excess of red reflectance up to which a pixel cooler than its surroundings is shaded or high, not cloud [1].
+    outshining_share : float
+        Share of the excess near 4 um that sunlight, were the pixel cloud as bright as it is in red, must leave to one
+        that is cooler and brighter than its surroundings [1].
     slope_limits : tuple of float
         Least and largest slope of the background's radiance near 4 um with that near 11 um, as multiples of that of
         Planck's law [1].
@@ -199,6 +207,25 @@ class ActiveFireParameters:
         Standard deviations above that line at which a pixel needs no other contextual test [1].
     line_power : float
         Power such a pixel needs, as a multiple of the least [1].
+    expected_count : int
+        Usable pixels needed to tell what a pixel lets expect [1].
+    expected_outlier : float
+        Standard deviations from which a pixel of the background is left out of that [1].
+    expected_significance : float
+        Standard deviations above expectation at which a pixel needs no other contextual test [1].
+    usual_significance : float
+        Standard deviations above expectation below which a pixel is as its looks let expect [1].
+    usual_doubt : float
+        Standard deviation with the doubt of the fit, as a multiple of that without, up to which that is known [1].
+    expected_power : float
+        Power such a pixel needs, as a multiple of the least [1].
+    expected_warmth : float
+        Standard deviations above expectation near 11 um beyond which warmth counts as that of the hottest surface [1].
+    expected_veil : float
+        Reflectance near 4 um of thin cloud beside a mask, as a share of that otherwise assumed of what is bright [1].
+    expected_share : float
+        Share of the excess over the background that such a pixel must have from fire, were all its warmth that of the
+        hottest surface and all its red that of bare ground [1].
     warm_steps : tuple of float
         Kelvins above the background near 11 um between which a brighter pixel is taken from smoke to bare ground [K].
     usual_temperature : float
@@ -236,9 +263,19 @@ class ActiveFireParameters:
     cloud_temperature: tuple[float, float, float] = (255.0, 285.0, 295.0)
     cloud_brightness: tuple[float, float] = (0.7, 0.9)
     dark_step: float = 0.02
+    outshining_share: float = 0.6
     slope_limits: tuple[float, float] = (0.5, 3.0)
     line_significance: float = 5.0
     line_power: float = 2.0
+    expected_count: int = 60
+    expected_outlier: float = 4.0
+    expected_significance: float = 7.0
+    usual_significance: float = 4.0
+    usual_doubt: float = 1.5
+    expected_power: float = 2.0
+    expected_veil: float = 0.4
+    expected_share: float = 0.2
+    expected_warmth: float = 0.0
     warm_steps: tuple[float, float] = (3.0, 8.0)
     usual_temperature: float = 900.0
     high_significance: float = 10.0
@@ -307,6 +344,10 @@ class _Context(NamedTuple):
     fire: FloatArray
     sigma: FloatArray
     above: FloatArray
+    surplus: FloatArray
+    surplus_sigma: FloatArray
+    surplus_spread: FloatArray
+    unexpected: BoolArray
 
 
 _LAYERS = ("t4", "t11", "difference", "l4", "l11", "fire", "power", "red", "nir", "swir2")
@@ -518,9 +559,60 @@ class _Detection:
         warmed = self._planck_ratio(middle["t11"]) * excess11
         fire = excess4 - np.maximum(warmed, 0.0) - reflected
         above = self._above(table, at, "l4") / self._sigma(table, "l4")
+        surplus, surplus_sigma, surplus_spread, unexplained = self._surplus(points, usable, layer, middle, at)
+        with np.errstate(invalid="ignore"):
+            unexpected = surplus > self.parameters.expected_significance * surplus_sigma
+            unexpected &= unexplained * self.factor > self.parameters.expected_power * self.tests.least_power
+            unexpected &= unexplained > self.parameters.line_share * surplus
+            # Cloud is darker near 11 um without being much brighter near 4 um.
+            unexpected &= excess4 > 0.0
+            veiled = self._reflected(layer, middle, at, veil=self.parameters.expected_veil)
+            unexpected &= excess4 - np.maximum(warmed, 0.0) - veiled > self.parameters.expected_share * excess4
         return _Context(
-            points, table, self.day[at], excess4, warmed, reflected, fire, self._sigma(table, "fire"), above
+            points, table, self.day[at], excess4, warmed, reflected, fire, self._sigma(table, "fire"), above,
+            surplus, surplus_sigma, surplus_spread, unexpected,
+        )  # fmt: skip
+
+    def _surplus(
+        self,
+        points: npt.NDArray[np.int64],
+        usable: BoolArray,
+        layer: Mapping[str, FloatArray],
+        middle: Mapping[str, FloatArray],
+        at: tuple[npt.NDArray[np.int64], ...],
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Radiance by day above what grounds of the same looks and temperature send, and what fire must explain of it.
+
+        What is warmer near 11 um than its looks let expect counts as the hottest surface, what is brighter than its
+        surroundings in all bands as a mirror. Between the two come the standard deviation with the doubt of the fit at
+        this place, and that of the grounds around.
+        """
+        chosen, nothing = self.parameters, np.full(len(points), np.nan)
+        measured = (self.scene.red, self.scene.nir, self.scene.swir2)
+        looks = [number for number, one in enumerate(measured, 7) if one is not None]
+        if not self.tests.expected or not looks:
+            return nothing, nothing, nothing, nothing
+        halves = np.asarray(chosen.window_halves, dtype=np.int64)
+        (surplus, sigma, spread, slope), (warmth, _, usual, _) = (
+            _active_fire_kernels.regressions(
+                points,
+                self.layers,
+                usable,
+                halves,
+                chosen.expected_count,
+                response,
+                np.array(factors),
+                chosen.expected_outlier,
+            ).T
+            for response, factors in ((_L4, [_L11, *looks]), (_L11, looks))
         )
+        hottest = np.maximum(self._planck_ratio(middle["t11"]) - slope, 0.0)
+        warmed = hottest * np.maximum(warmth - chosen.expected_warmth * usual, 0.0)
+        ground = np.stack([middle["t4"], middle["t4"] + chosen.noise])
+        noise = np.diff(fire_power.radiance(ground, wavelength=self.sensor.t4.wavelength), axis=0)[0]
+        seen = np.where(self.day[at], surplus, np.nan)
+        unexplained = seen - warmed - self._reflected(layer, middle, at, bare=False, veil=chosen.expected_veil)
+        return seen, np.hypot(sigma, noise), np.hypot(spread, noise), unexplained
 
     def _table(self, points: npt.NDArray[np.int64], usable: BoolArray) -> FloatArray:
         """Background of every candidate: of dry ground, where there is too little of it of everything clear."""
@@ -570,32 +662,42 @@ class _Detection:
         return above
 
     def _reflected(
-        self, layer: Mapping[str, FloatArray], middle: Mapping[str, FloatArray], at: tuple[npt.NDArray[np.int64], ...]
+        self,
+        layer: Mapping[str, FloatArray],
+        middle: Mapping[str, FloatArray],
+        at: tuple[npt.NDArray[np.int64], ...],
+        *,
+        bare: bool = True,
+        veil: float = 1.0,
     ) -> FloatArray:
-        """Sunlight near 4 um that the pixel sends back beyond its background."""
+        """Sunlight near 4 um that the pixel sends back beyond its background, with or without that of bare ground."""
         brighter = np.stack([layer[name] - middle[name] for name in ("red", "nir", "swir2")])
         measured = np.isfinite(brighter).any(axis=0)
         least = np.min(np.where(np.isfinite(brighter), brighter, np.inf), axis=0)
         # Bare ground is brighter in red though not in near infrared, and warm; smoke is brighter in red and not warm.
         cool, warm = self.parameters.warm_steps
-        bare = np.nan_to_num(np.clip((layer["t11"] - middle["t11"] - cool) / (warm - cool), 0.0, 1.0))
-        bare = np.maximum(bare, self.tests.red_weight)
-        least += bare * np.maximum(np.nan_to_num(brighter[0]) - least, 0.0)
+        warmer = np.nan_to_num(np.clip((layer["t11"] - middle["t11"] - cool) / (warm - cool), 0.0, 1.0))
+        weight = np.maximum(warmer, self.tests.red_weight) if bare else 0.0
+        least += weight * np.maximum(np.nan_to_num(brighter[0]) - least, 0.0)
         # Thin cloud is bright in red and near 2.2 um, though no brighter in near infrared than the plants it hides;
         # smoke is dark near 2.2 um, and a fire that shines there shines by far more near 4 um.
         veiled = ndimage.binary_dilation(self.cloud, structure=np.ones((3, 3)), iterations=2)[at]
         with np.errstate(invalid="ignore"):
             veiled |= middle["t11"] - layer["t11"] > cool
-        least = np.where(veiled, np.fmax(least, np.minimum(brighter[0], brighter[2])), least)
+        least = np.where(veiled, np.fmax(least, veil * np.minimum(brighter[0], brighter[2])), least)
         # On and beside water the pixel may be darker than the ground around it but for the glint.
         lit = np.fmin(layer["red"], layer["nir"]) - self.parameters.coast_reflectance
         least = np.where(self._beside_water(np.stack(at, axis=1)) & np.isfinite(lit), np.fmax(least, lit), least)
         share = np.where(
             measured, self.parameters.reflection_gain * np.maximum(least, 0.0), self.parameters.unseen_reflectance
         )
+        return np.where(self.day[at], share * self._sunlight(at), 0.0)
+
+    def _sunlight(self, at: tuple[npt.NDArray[np.int64], ...]) -> FloatArray:
+        """Radiance near 4 um of a white plane under the sun [W m-2 sr-1 um-1]."""
         cosine = np.maximum(np.cos(np.radians(self.scene.sun_zenith[at].astype(np.float64))), 0.0)
-        sun = fire_power.solar_irradiance(self.sensor.t4.wavelength) / math.pi
-        return np.where(self.day[at], share * sun * cosine, 0.0)
+        lit: FloatArray = fire_power.solar_irradiance(self.sensor.t4.wavelength) / math.pi * cosine
+        return lit
 
     def _decided(self, context: _Context) -> ByteArray:
         """Cause of every candidate."""
@@ -611,24 +713,29 @@ class _Detection:
             clear &= context.fire * self.factor > self.parameters.line_power * self.tests.least_power
             clear &= share > self.parameters.line_share
             clear &= self._uncloudy(context)
+            # What grounds of the same looks send too is no fire, if there are such grounds.
+            usual = context.surplus < self.parameters.usual_significance * context.surplus_sigma
+            usual &= context.surplus_sigma < self.parameters.usual_doubt * context.surplus_spread
+        unexpected = context.unexpected & self._uncloudy(context) & ~self.cloud[at]
         mirrored = context.reflected > (1.0 - self.parameters.least_share_of_excess) * context.excess4
         explained = ~(share >= self.parameters.least_share_of_excess) & ~saturated
         glint = self._glint(context, share)
-        anything = contextual | absolute | saturated | clear
+        anything = contextual | absolute | saturated | clear | unexpected
         unjudged = poor & ~(absolute | saturated)
         cause = np.select(
             [
                 unjudged & self.hot[at],
                 unjudged | ~anything,
                 glint,
+                unexpected & ~(absolute | saturated),
                 mirrored,
                 explained & (context.reflected > 0.5 * (context.excess4 - context.fire)),
-                explained & ~poor,
+                (explained & ~poor) | (usual & ~(absolute | saturated)),
                 saturated,
                 absolute & (strong | poor),
                 (contextual & strong) | clear,
             ],
-            [13, 0, 10, 11, 11, 12, 3, 2, 1],
+            [13, 0, 10, 1, 11, 11, 12, 3, 2, 1],
             default=0,
         )
         return cause.astype(np.uint8)
@@ -658,13 +765,19 @@ class _Detection:
         return contextual & ~self.cloud[at], absolute & ~self.cloud[at], self.saturated[at]
 
     def _uncloudy(self, context: _Context) -> BoolArray:
-        """Candidates that are no edge of a cloud by day: about as warm near 11 um as the ground, or as dark in red."""
+        """Candidates that are no edge of a cloud by day: about as warm near 11 um as the ground, or as dark in red.
+
+        Cloud sends back less of the sun near 4 um than in red: what rises by far more is none either.
+        """
         at = tuple(context.points.T)
         red = _LAYERS.index("red")
         with np.errstate(invalid="ignore"):
             warm = self.t11[at] > context.table[:, 4] + context.table[:, 5] - self.tests.cool_margin
-            dark = self.layers[red][at] - context.table[:, 2 + 2 * red] < self.parameters.dark_step
-        uncloudy: BoolArray = ~context.day | warm | dark
+            brighter = self.layers[red][at] - context.table[:, 2 + 2 * red]
+            dark = brighter < self.parameters.dark_step
+            lit = self.parameters.reflection_gain * brighter * self._sunlight(at)
+            outshines = lit < (1.0 - self.parameters.outshining_share) * context.excess4
+        uncloudy: BoolArray = ~context.day | warm | dark | outshines
         return uncloudy
 
     def _blind(self, context: _Context) -> BoolArray:
@@ -717,11 +830,21 @@ class _Detection:
             four > self.parameters.shared_significance * np.sqrt(variance)
         )
         together &= four > self.parameters.least_share_of_excess * excess
+        together &= self._surplus_of_four(context, open_to)
         strength = self._placed(context, np.where(open_to, context.excess4, -np.inf))
         for row, column in np.argwhere(together):
             block = strength[row : row + 2, column : column + 2]
             brightest = np.unravel_index(int(np.argmax(block)), block.shape)
             cause[row + brightest[0], column + brightest[1]] = 4
+
+    def _surplus_of_four(self, context: _Context, open_to: BoolArray) -> BoolArray:
+        """Whether four pixels are brighter together than their looks let expect; True where that is not known."""
+        judged = open_to & np.isfinite(context.surplus)
+        parts = (context.surplus, context.surplus_sigma**2, np.ones(len(judged)))
+        surplus, variance, number = (_sum_of_four(self._placed(context, np.where(judged, part, 0.0))) for part in parts)
+        power = surplus * self.factor > self.tests.shared_power
+        significant = surplus > self.parameters.shared_significance * np.sqrt(variance)
+        return np.asarray((power & significant) | (number == 0.0))
 
     def _placed(self, context: _Context, values: FloatArray) -> FloatArray:
         """Values of the candidates as a layer, zero elsewhere."""
@@ -753,16 +876,27 @@ class _Detection:
         near |= burning
         owners = owner[near]
         found = []
+        alone = ~(table[owners, 0] > 0.0)
         for name in ("l4", "power"):
             excess, sigma = (np.full(self.t4.shape, np.nan, dtype=np.float32) for _ in range(2))
             above = self._above(table[owners], near, name)
             # The line of dry ground says nothing of water, which is cool by day without being dark near 4 um.
             number = _LAYERS.index(name)
             plain = self.layers[number][near] - table[owners, 2 + 2 * number]
-            excess[near] = np.where((self.water & ~burning)[near], np.fmin(above, plain), above)
-            sigma[near] = self._sigma(table, name)[owners]
+            ground = self._own_ground(near, name)
+            usual = np.where((self.water & ~burning)[near], np.fmin(above, plain), above)
+            excess[near] = np.where(alone, self.layers[number][near] - ground, usual)
+            sigma[near] = np.where(alone, ground, self._sigma(table, name)[owners])
             found += [excess, sigma]
         return found[0], found[1], found[2], found[3]
+
+    def _own_ground(self, near: BoolArray, name: str) -> FloatArray:
+        """Radiance of ground as warm as the pixel is near 11 um: for fires of whose surroundings nothing is seen."""
+        band = self.sensor.power if name == "power" and self.sensor.power is not None else self.sensor.t4
+        emitted = fire_power.radiance(self.t11[near].astype(np.float64), wavelength=band.wavelength)
+        lit = np.where(self.day[near], self.parameters.unseen_reflectance * self._sunlight(np.nonzero(near)), 0.0)
+        ground: FloatArray = emitted + lit
+        return ground
 
 
 def _sum_of_four(layer: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ cancels; cast shadow does not and has to be masked. Pixel noise is taken out by 
 width follows the noise found in the scene.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +21,12 @@ from scipy import ndimage, special
 
 from processors.arrays import BoolArray, ByteArray, FloatArray
 from processors.quality import BadInputError
-from retrieval.surface import _burn_severity_kernels
+from retrieval.surface import _burn_severity_kernels, burn_phenology, burn_shift
 
 REGROWTH, UNBURNED, LOW, MODERATE_LOW, MODERATE_HIGH, HIGH = 1, 2, 3, 4, 5, 6
 NO_DATA = 255
+HELPFUL = ("red", "swir1", "green", "blue")
+"""Bands that tell kinds of vegetation, and char from dry ground, where there are any."""
 _MEASURED = ("nir_before", "swir_before", "nir_after", "swir_after")
 
 Float32Array = npt.NDArray[np.float32]
@@ -70,6 +72,10 @@ class BurnSeverityParameters:
         Near and short-wave infrared reflectance below which a pixel is water [1].
     shadow_reflectance : float
         Sum of both below which a pixel is in deep shadow [1].
+    phenology : PhenologyParameters or None
+        How ripening and harvest are told from fire; None leaves every change to fire.
+    shift : ShiftParameters or None
+        How a displacement of the dates is found; None takes them as they are.
     bare_brightening : float
         Relative gain of brightness by which harvested or cleared ground is told where that test is wanted [1].
     """
@@ -92,6 +98,8 @@ class BurnSeverityParameters:
     water_reflectance: tuple[float, float] = (0.1, 0.04)
     shadow_reflectance: float = 0.04
     bare_brightening: float = 0.05
+    phenology: burn_phenology.PhenologyParameters | None = field(default_factory=burn_phenology.PhenologyParameters)
+    shift: burn_shift.ShiftParameters | None = field(default_factory=burn_shift.ShiftParameters)
 
 
 class BurnPair(NamedTuple):
@@ -111,6 +119,18 @@ class BurnPair(NamedTuple):
     """Red [1]."""
     red_after: Float32Array | None = None
     """Red [1]."""
+    swir1_before: Float32Array | None = None
+    """Near 1.6 um [1]: tells char from dry ground."""
+    swir1_after: Float32Array | None = None
+    """Near 1.6 um [1]."""
+    green_before: Float32Array | None = None
+    """Green [1]."""
+    green_after: Float32Array | None = None
+    """Green [1]."""
+    blue_before: Float32Array | None = None
+    """Blue [1]."""
+    blue_after: Float32Array | None = None
+    """Blue [1]."""
 
 
 class Season(NamedTuple):
@@ -130,6 +150,10 @@ class Season(NamedTuple):
     """Ratio of brightness after to before of unburnt ground [1]."""
     pixels: int
     """Unburnt pixels it was found from, 0 where there were too few and no change of season is taken out [1]."""
+    phenology: burn_phenology.Phenology | None = None
+    """What unburnt ground did beyond that line, by kind of vegetation."""
+    shift: burn_shift.Shift = burn_shift.NONE
+    """Displacement of the later date."""
 
 
 class BurnSeverity(NamedTuple):
@@ -147,6 +171,8 @@ class BurnSeverity(NamedTuple):
     """RBR x 1000 [1]."""
     rdnbr: Float32Array
     """RdNBR, of dNBR x 1000 [1]."""
+    other_change: BoolArray
+    """Changed like burnt ground and taken for ripening, harvest or clearing (y, x)."""
 
 
 def halo(parameters: BurnSeverityParameters) -> int:
@@ -162,7 +188,9 @@ def halo(parameters: BurnSeverityParameters) -> int:
     int
         Halo [pixel].
     """
-    return parameters.filter_half * parameters.filter_rounds + parameters.mapping_unit + 2
+    around = 0 if parameters.phenology is None else burn_phenology.halo(parameters.phenology)
+    moved = 0 if parameters.shift is None else burn_shift.halo(parameters.shift)
+    return parameters.filter_half * parameters.filter_rounds + parameters.mapping_unit + 2 + around + moved
 
 
 def burn_ratio(nir: Float32Array, swir: Float32Array) -> FloatArray:
@@ -235,6 +263,64 @@ def season(pair: BurnPair, *, parameters: BurnSeverityParameters | None = None) 
     known = usable(pair, parameters=chosen)
     if not known.any():
         raise BadInputError("no_data", "no pixel is usable on both dates: cloud, shadow, water or no data everywhere")
+    shift = burn_shift.NONE
+    if chosen.shift is not None:
+        ratios = (burn_ratio(pair.nir_before, pair.swir_before), burn_ratio(pair.nir_after, pair.swir_after))
+        shift = burn_shift.found(ratios[0], ratios[1], known, parameters=chosen.shift)
+        pair = _moved(pair, shift)
+    line = _scene_line(pair, usable(pair, parameters=chosen), chosen)._replace(shift=shift)
+    if chosen.phenology is None or line.pixels == 0:
+        return line
+    known = usable(pair, parameters=chosen)
+    change, _ = _filtered(_change(pair, known, line, chosen).astype(np.float32), line.noise, chosen)
+    dates = _dates(pair)
+    told = known & _complete(*dates)
+    learned = burn_phenology.fit(*dates, change.astype(np.float64) / 1e3, told, parameters=chosen.phenology)
+    return line._replace(phenology=learned)
+
+
+def _moved(pair: BurnPair, shift: burn_shift.Shift) -> BurnPair:
+    """The later date brought to where the earlier one is."""
+    if not shift.applied:
+        return pair
+    layers: dict[str, Any] = {
+        name: burn_shift.moved(layer, shift)
+        for name, layer in pair._asdict().items()
+        if name.endswith("_after") and layer is not None
+    }
+    # The later date loses sharpness by it: the earlier one is made as soft, or edges would look changed.
+    layers |= {
+        name: burn_shift.softened(layer, shift)
+        for name, layer in pair._asdict().items()
+        if name.endswith("_before") and layer is not None
+    }
+    if pair.excluded is not None:
+        layers["excluded"] = pair.excluded | burn_shift.moved_mask(pair.excluded, shift)
+    return pair._replace(**layers)
+
+
+def _dates(
+    pair: BurnPair, bands: tuple[str, ...] | None = None
+) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
+    """Reflectance before and after by name of band, of the bands given on both dates or of those asked for."""
+    before = {"nir": pair.nir_before, "swir2": pair.swir_before}
+    after = {"nir": pair.nir_after, "swir2": pair.swir_after}
+    for name in HELPFUL:
+        earlier, later = getattr(pair, f"{name}_before"), getattr(pair, f"{name}_after")
+        if earlier is not None and later is not None and (bands is None or name in bands):
+            before[name], after[name] = earlier, later
+    return before, after
+
+
+def _change(pair: BurnPair, known: BoolArray, season: Season, chosen: BurnSeverityParameters) -> FloatArray:
+    """Change of the burn ratio x 1000 less the season of the whole scene, NaN where nothing can be told."""
+    before = burn_ratio(pair.nir_before, pair.swir_before)
+    change = 1e3 * (before - burn_ratio(pair.nir_after, pair.swir_after))
+    return np.where(known, _without_season(change, before, season, chosen), np.nan)
+
+
+def _scene_line(pair: BurnPair, known: BoolArray, chosen: BurnSeverityParameters) -> Season:
+    """Change of season of the scene as a whole, a line in NBR."""
     sharp = 1e3 * (burn_ratio(pair.nir_before, pair.swir_before) - burn_ratio(pair.nir_after, pair.swir_after))
     noise = _noise(np.where(known, sharp, np.nan))
     # Noise of the earlier date stands on both axes of the line and would tilt it.
@@ -335,25 +421,68 @@ def classify(
         Classes and measures. A block padded with `halo` pixels gives what the whole scene gives.
     """
     chosen = parameters or BurnSeverityParameters()
+    pair = _moved(pair, season.shift)
     known = usable(pair, parameters=chosen)
     before = burn_ratio(pair.nir_before, pair.swir_before)
-    change = 1e3 * (before - burn_ratio(pair.nir_after, pair.swir_after))
-    change = np.where(known, _without_season(change, before, season, chosen), np.nan)
+    change = _change(pair, known, season, chosen)
     single = _propagated(pair, season, sigmas, chosen)
     smooth, count = _filtered(change.astype(np.float32), season.noise, chosen)
     sigma = _sigma(single, count, season)
+    plain = smooth
+    burnt, drift = _by_fire(pair, plain, known, season, seeds, chosen)
+    smooth = _less_drift(plain, before, drift, chosen)
     probabilities = _probabilities(smooth.astype(np.float64), sigma, chosen)
+    # What fire did not do is no severity: its share goes to unburned.
+    probabilities[UNBURNED - 1] += ((1.0 - burnt) * probabilities[LOW - 1 :]).sum(axis=0)
+    probabilities[LOW - 1 :] *= burnt
     classes = (np.argmax(np.nan_to_num(probabilities), axis=0) + 1).astype(np.uint8)
+    other = known & (plain >= chosen.thresholds[1]) & (classes < LOW)
     if bare_soil_test:
         classes[_became_bare(pair, season, chosen) & (classes >= LOW)] = UNBURNED
     _drop_specks(classes, seeds, known, chosen.mapping_unit)
     probability = np.take_along_axis(probabilities, (classes[None] - 1).astype(np.int64), axis=0)[0]
     classes[~known] = NO_DATA
     relative = np.sqrt(np.maximum(np.abs(before), 1e-3))
-    layers = (np.where(known, layer, np.nan).astype(np.float32) for layer in (
+    likely, dnbr, doubt, rbr, rdnbr = (np.where(known, layer, np.nan).astype(np.float32) for layer in (
         probability, smooth, sigma, smooth / (before + 1.001), smooth / relative
     ))  # fmt: skip
-    return BurnSeverity(classes, *layers)
+    return BurnSeverity(classes, likely, dnbr, doubt, rbr, rdnbr, other)
+
+
+def _by_fire(
+    pair: BurnPair,
+    change: Float32Array,
+    known: BoolArray,
+    season: Season,
+    seeds: BoolArray | None,
+    chosen: BurnSeverityParameters,
+) -> tuple[FloatArray, FloatArray]:
+    """Probability that fire changed a pixel, 1 where nothing speaks against it, and the season of its kind x 1000."""
+    if season.phenology is None or chosen.phenology is None:
+        return np.ones(change.shape), np.zeros(change.shape)
+    dates = _dates(pair, season.phenology.bands)
+    told = known & _complete(*dates)
+    found = burn_phenology.evidence(
+        season.phenology, *dates, change.astype(np.float64) / 1e3, told, seen=seeds, parameters=chosen.phenology
+    )
+    return np.where(told, found.burnt, 1.0), np.where(told, 1e3 * found.drift, 0.0)
+
+
+def _complete(before: dict[str, Float32Array], after: dict[str, Float32Array]) -> BoolArray:
+    """Where every band that helps has data."""
+    layers = [*before.values(), *after.values()]
+    return np.asarray(np.logical_and.reduce([np.isfinite(layer) for layer in layers]))
+
+
+def _less_drift(
+    change: Float32Array, before: FloatArray, drift: FloatArray, chosen: BurnSeverityParameters
+) -> Float32Array:
+    """Change less the season of the kind, as much of it as plants are left, and never beyond no change."""
+    room = np.maximum(1e3 * (before - chosen.burnt_ratio) - drift, 1.0)
+    left = 1.0 - np.clip((change - drift) / room, 0.0, 1.0)
+    less = change - drift * left
+    rest = np.where(drift > 0.0, np.maximum(less, np.minimum(change, 0.0)), np.minimum(less, np.maximum(change, 0.0)))
+    return np.where(before > chosen.least_vegetation, rest, change).astype(np.float32)
 
 
 def _without_season(

@@ -2,7 +2,9 @@
 
 The two dates are judged together: land keeps much of its backscatter from one pass to the next, so that a dark road is
 dry because it was as dark before, and a fall of backscatter speaks for water where neither date alone would. Four cases
-(dry or wet, before and after) have a posterior each; flood is the one that was dry and is wet.
+(dry or wet, before and after) have a posterior each; flood is the one that was dry and is wet. Sand, asphalt and dry
+lake beds are as dark as water (Martinis et al. 2018): darkness alone makes no usual water, the place and the neighbors
+have their say (`flood_place`). One random field holds both dates.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from retrieval.surface import radar_water, water_mixture
+from retrieval.surface import _radar_water_kernels, flood_place, radar_water, water_mixture
 
 Singles = npt.NDArray[np.float32]
 Octets = npt.NDArray[np.uint8]
@@ -50,6 +52,16 @@ class FloodParameters:
         Least and greatest standard deviation of the change of land between the dates [dB].
     confident : float
         Probability of dry on both dates from which a pixel tells how land changes [1].
+    dark_ground : float
+        Mean backscatter of ground nearly as dark as water, as part of the way from calm water to smooth ground [1].
+    dark_spread : float
+        Its standard deviation [dB].
+    dark_share : float
+        Its share of dry ground that has water now [1].
+    dark_stays : float
+        Its share of ground dry on both dates: what is dark on both is rather taken for water [1].
+    place : PlaceParameters
+        How the place is read where there is an earlier date.
     flooded : float
         Least probability of class flood; wet pixels below it that are not permanent water either are probable [1].
     new : float
@@ -67,6 +79,11 @@ class FloodParameters:
     persistence: float = 0.85
     change_limits: tuple[float, float] = (0.7, 3.0)
     confident: float = 0.9
+    dark_ground: float = 0.2
+    dark_spread: float = 2.0
+    dark_share: float = 0.4
+    dark_stays: float = 0.1
+    place: flood_place.PlaceParameters = field(default_factory=flood_place.PlaceParameters)
     flooded: float = 0.6
     new: float = 0.5
     reference_trust: float = 0.95
@@ -99,11 +116,14 @@ class FloodModel(NamedTuple):
         Of the earlier one.
     land : LandChange or None
         Change of land between them.
+    place : PlaceModel or None
+        What the place is worth.
     """
 
     after: radar_water.SceneModel
     before: radar_water.SceneModel | None
     land: LandChange | None
+    place: flood_place.PlaceModel | None = None
 
 
 class FloodMap(NamedTuple):
@@ -125,13 +145,6 @@ class FloodMap(NamedTuple):
     water: Singles
 
 
-class _Cases(NamedTuple):
-    """Posterior of wet after, and of new given wet (y, x) [1]."""
-
-    wet: Singles
-    new: Singles
-
-
 def learn(
     after: Sequence[radar_water.Evidence],
     before: Sequence[radar_water.Evidence] = (),
@@ -140,6 +153,7 @@ def learn(
     surroundings: Sequence[radar_water.Surroundings] = (),
     mixed: Sequence[radar_water.Evidence] = (),
     mixed_before: Sequence[radar_water.Evidence] = (),
+    same_month: bool = True,
 ) -> FloodModel:
     """Learn from parts of the scenes where water lies and how land changes.
 
@@ -155,6 +169,8 @@ def learn(
         What is known of the parts, in their order.
     mixed, mixed_before : sequence of Evidence
         Further parts of either date that look as if they held water and land.
+    same_month : bool
+        Whether the usual water is that of the month.
 
     Returns
     -------
@@ -166,7 +182,17 @@ def learn(
     if not before:
         return FloodModel(late, None, None)
     early = radar_water.learn(before, parameters=parameters.water, surroundings=places, mixed=mixed_before)
-    return FloodModel(late, early, _land_change(after, before, late, early, parameters))
+    model = FloodModel(late, early, _land_change(after, before, late, early, parameters))
+    if len(surroundings) < len(after):
+        return model
+    parts = []
+    for new, old, place in zip(after, before, surroundings, strict=False):
+        usual, onset = _priors(model, place, new.values.shape[2:], parameters, same_month)
+        if usual is None:
+            return model
+        scores = np.stack(_scores(new, old, model, parameters))
+        parts.append(flood_place.Part(place, np.stack([usual, onset]), scores))
+    return model._replace(place=flood_place.fit(parts, receding=parameters.receding, parameters=parameters.place))
 
 
 def _land_change(
@@ -226,12 +252,11 @@ def map_flood(
         Without an earlier date and without usual water, new and permanent cannot be told apart: all water is then
         probable flood. A block needs a halo of `RadarWaterParameters.halo` pixels in all.
     """
-    cases = _cases(after, before, model, place, parameters, same_month)
-    odds = np.log(np.clip(cases.wet, _TINY, None) / np.clip(1.0 - cases.wet, _TINY, None)).astype(np.float32)
-    shore = parameters.water.shore
-    water = radar_water.regularized(np.ascontiguousarray(odds), parameters=parameters.water, shore=shore)
-    share = np.log(np.clip(cases.new, _TINY, None) / np.clip(1.0 - cases.new, _TINY, None)).astype(np.float32)
-    new = radar_water.smoothed(np.ascontiguousarray(share), parameters=parameters.water)
+    usual, onset = _priors(model, place, after.values.shape[2:], parameters, same_month)
+    if before is not None and model.before is not None and usual is not None:
+        water, new = _two_dates(after, before, model, place, (usual, onset), parameters)
+    else:
+        water, new = _one_date(after, model, place, usual, parameters)
     flood = np.asarray(water.probability * new, dtype=np.float32)
     wet = water.classes == radar_water.WATER
     classes = np.where(wet, PERMANENT, DRY).astype(np.uint8)
@@ -252,45 +277,116 @@ def _excluded(found: FloodMap, place: radar_water.Surroundings, parameters: Floo
     return found
 
 
-def _cases(
-    after: radar_water.Evidence,
-    before: radar_water.Evidence | None,
+def _priors(
     model: FloodModel,
     place: radar_water.Surroundings,
+    shape: tuple[int, ...],
     parameters: FloodParameters,
     same_month: bool,
-) -> _Cases:
-    dry, wet = water_mixture.log_densities(after.values, model.after.mixture)
+) -> tuple[Singles | None, Singles]:
+    """Prior of water on the earlier date, None where nothing is known of it, and of water where it was dry."""
     bare = place._replace(reference=None)
-    shape = dry.shape
-    prior = radar_water.place_prior(model.after, bare, shape, parameters=parameters.water)
-    usual = _usual(model, place, prior, parameters, same_month)
-    if usual is None:
-        odds = parameters.water.temper * (wet - dry) + np.log(prior / (1.0 - prior))
-        chance = (1.0 / (1.0 + np.exp(-odds))).astype(np.float32)
-        return _Cases(chance, np.where(np.isfinite(chance), np.float32(parameters.new), np.nan).astype(np.float32))
-    onset = np.clip(parameters.onset * prior, *parameters.onset_limits)
-    old_dry, old_wet = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    stays = dry
-    if before is not None and model.before is not None:
-        old_dry, old_wet = water_mixture.log_densities(before.values, model.before.mixture)
-        seen = np.isfinite(old_dry)
-        old_dry, old_wet = np.where(seen, old_dry, 0.0), np.where(seen, old_wet, 0.0)
-        stays = dry + _persistence(after, before, model, parameters)
-    temper = parameters.water.temper
-    logs = [
-        np.log((1.0 - usual) * (1.0 - onset)) + temper * (old_dry + stays),
-        np.log((1.0 - usual) * onset) + temper * (old_dry + wet),
-        np.log(usual * parameters.receding) + temper * (old_wet + dry),
-        np.log(usual * (1.0 - parameters.receding)) + temper * (old_wet + wet),
-    ]
-    greatest = np.maximum.reduce(logs)
-    dry_dry, dry_wet, wet_dry, wet_wet = (np.exp(log - greatest) for log in logs)
-    total = dry_dry + dry_wet + wet_dry + wet_wet
-    now = dry_wet + wet_wet
-    # Without an earlier date there is no state to have changed: water is new where it is not usual.
-    new = 1.0 - usual if model.before is None else dry_wet / np.maximum(now, _TINY)
-    return _Cases((now / total).astype(np.float32), np.where(np.isfinite(now), new, np.nan).astype(np.float32))
+    prior = radar_water.place_prior(model.after, bare, (shape[0], shape[1]), parameters=parameters.water)
+    onset = np.clip(parameters.onset * prior, *parameters.onset_limits).astype(np.float32)
+    return _usual(model, place, prior, parameters, same_month), onset
+
+
+def _one_date(
+    after: radar_water.Evidence,
+    model: FloodModel,
+    place: radar_water.Surroundings,
+    usual: Singles | None,
+    parameters: FloodParameters,
+) -> tuple[radar_water.WaterMap, Singles]:
+    """Water of the later date, and the probability that it is new: there is no state to have changed."""
+    dry, wet = radar_water.log_densities(after, mixture=model.after.mixture, parameters=parameters.water)
+    bare = place._replace(reference=None)
+    prior = radar_water.place_prior(model.after, bare, dry.shape, parameters=parameters.water)
+    new = np.full(dry.shape, parameters.new, dtype=np.float32)
+    if usual is not None:
+        onset = np.clip(parameters.onset * prior, *parameters.onset_limits)
+        prior = usual * (1.0 - parameters.receding) + (1.0 - usual) * onset
+        new = np.asarray(1.0 - usual, dtype=np.float32)
+    odds = np.asarray(wet - dry + np.log(prior / (1.0 - prior)), dtype=np.float32)
+    water = radar_water.regularized(odds, parameters=parameters.water, shore=parameters.water.shore)
+    return water, np.where(np.isfinite(odds), new, np.float32(np.nan))
+
+
+def _two_dates(
+    after: radar_water.Evidence,
+    before: radar_water.Evidence,
+    model: FloodModel,
+    place: radar_water.Surroundings,
+    priors: tuple[Singles, Singles],
+    parameters: FloodParameters,
+) -> tuple[radar_water.WaterMap, Singles]:
+    """Water of the later date, and the probability, given water, that it was dry before."""
+    usual, onset = flood_place.corrected(np.stack(priors), place, model=model.place, parameters=parameters.place)
+    scores = np.stack(_scores(after, before, model, parameters))
+    receding = np.float32(parameters.receding)
+    scores[0] += np.log((1.0 - usual) * (1.0 - onset))
+    scores[1] += np.log((1.0 - usual) * onset)
+    scores[2] += np.log(usual * receding)
+    scores[3] += np.log(usual * (1.0 - receding))
+    rules = parameters.water
+    wet, new = np.empty_like(usual), np.empty_like(usual)
+    _radar_water_kernels.smooth_dates(
+        scores, rules.coupling, rules.shore, rules.sweeps, wet, new, np.empty((4, *usual.shape), dtype=np.float32)
+    )
+    return radar_water.classified(wet, parameters=rules), np.asarray(new / np.maximum(wet, np.float32(_TINY)))
+
+
+def _scores(
+    after: radar_water.Evidence,
+    before: radar_water.Evidence,
+    model: FloodModel,
+    parameters: FloodParameters,
+) -> tuple[Singles, Singles, Singles, Singles]:
+    """Log density of both dates: dry on both, dry then wet, wet then dry, wet on both; NaN unseen on the later."""
+    rules = parameters.water
+    own = radar_water.own_densities(after, mixture=model.after.mixture)
+    dry, wet = radar_water.log_densities(after, mixture=model.after.mixture, parameters=rules, own=own)
+    early = model.before or model.after
+    old_dry, old_wet = radar_water.log_densities(before, mixture=early.mixture, parameters=rules)
+    there, seen = np.isfinite(dry), np.isfinite(old_dry)
+    stays = _filled(dry + _persistence(after, before, model, parameters, own), there)
+    dark = _filled(_dark_density(after, model.after.mixture, dry, parameters), there)
+    old_dark = _filled(_dark_density(before, early.mixture, old_dry, parameters), seen)
+    dry, wet, old_dry, old_wet = (
+        _filled(layer, mask) for layer, mask in ((dry, there), (wet, there), (old_dry, seen), (old_wet, seen))
+    )
+    few, most = _parts(parameters.dark_share)
+    fewest, rest = _parts(parameters.dark_stays)
+    cases = (
+        np.where(seen, np.logaddexp(rest + old_dry + stays, fewest + old_dark + dark), dry),
+        np.where(seen, np.logaddexp(most + old_dry, few + old_dark), np.float32(0.0)) + wet,
+        old_wet + np.where(seen, np.logaddexp(rest + dry, fewest + dark), dry),
+        old_wet + wet,
+    )
+    for case in cases:
+        case[~there] = np.nan
+    return cases
+
+
+def _filled(layer: Singles, known: npt.NDArray[np.bool_]) -> Singles:
+    return np.asarray(np.where(known, layer, np.float32(0.0)), dtype=np.float32)
+
+
+def _parts(share: float) -> tuple[np.float32, np.float32]:
+    """Logarithms of a share and of the rest."""
+    return np.float32(np.log(share)), np.float32(np.log1p(-share))
+
+
+def _dark_density(
+    seen: radar_water.Evidence, mixture: water_mixture.Mixture, otherwise: Singles, parameters: FloodParameters
+) -> Singles:
+    """Log density of dark ground, as far as radar tells; that of other land where it does not."""
+    if not seen.polarizations:
+        return otherwise
+    dark = water_mixture.dark_ground(mixture, part=parameters.dark_ground, spread=parameters.dark_spread)
+    radar = seen._replace(values=seen.values[:1], optical=False)
+    density = radar_water.log_densities(radar, mixture=dark, parameters=parameters.water)[1]
+    return np.where(np.isfinite(density), density, otherwise)
 
 
 def _usual(
@@ -318,17 +414,23 @@ def _persistence(
     before: radar_water.Evidence,
     model: FloodModel,
     parameters: FloodParameters,
+    own: Singles,
 ) -> Singles:
     """Logarithm of how much more the backscatter of dry land is expected, knowing what it was before."""
-    if model.land is None or not after.polarizations:
+    if model.land is None or after.single is None or before.single is None:
         return np.zeros(after.values.shape[2:], dtype=np.float32)
-    radar = model.after.mixture._replace(groups=model.after.mixture.groups[:1])
-    alone = water_mixture.log_densities(after.values[:1], radar)[0]
+    alone = own[0]
+    if after.optical:
+        radar = model.after.mixture._replace(groups=model.after.mixture.groups[:1])
+        alone = radar_water.own_densities(after._replace(values=after.values[:1]), mixture=radar)[0]
+    # Spread of land is that between filtered dates; unfiltered ones have their speckle on top.
+    (late, noise), (early, old_noise) = water_mixture.speckle(after.looks), water_mixture.speckle(before.looks)
     density = np.zeros(alone.shape, dtype=np.float32)
     for axis in range(len(after.polarizations)):
-        apart = after.values[0, axis] - before.values[0, axis] - np.float32(model.land.shift[axis])
-        spread = model.land.spread[axis]
-        density -= np.float32(0.5) * (apart / np.float32(spread)) ** 2 + np.float32(np.log(spread * np.sqrt(2 * np.pi)))
+        shift = np.float32(model.land.shift[axis] + late - early)
+        spread = np.float32(np.sqrt(model.land.spread[axis] ** 2 + noise + old_noise))
+        apart = after.single[axis] - before.single[axis] - shift
+        density -= np.float32(0.5) * (apart / spread) ** 2 + np.log(spread * np.sqrt(np.float32(2.0 * np.pi)))
     gain = np.log(parameters.persistence * np.exp(np.clip(density - alone, -30.0, 30.0)) + 1.0 - parameters.persistence)
     return np.where(np.isfinite(gain), gain, 0.0).astype(np.float32)
 

@@ -6,6 +6,11 @@ of a whole date make no candidate. The loss is the share of that expected vegeta
 Scheip and Wegmann 2021, HazMapper). Bare ground is bright: a loss in which the ground darkens is a burn scar or a
 shadow, one in which the near infrared rises is a cloud or snow.
 
+What happens on gentle ground is no landslide. Changed pixels of slopes that look, before or on both dates, like those
+that changed on the scene's gentle ground are as many as such ground leads to expect: harvests, flood deposits and
+clouds nobody masked. The share so explained is a local false discovery rate (Efron 2004), and no mask of fields is
+needed. A field also differed from its surroundings before; a slide cuts through what grew alike.
+
 Pixels join to objects, and an object is scored by the logistic of its signs (Mondini et al. 2011; Lu et al. 2019):
 vegetation lost, brightening, slope, length along the fall line against width, alignment with it, what its surroundings
 did, and where there are such, radar change and rain. Clear-cuts, terraced fields and quarries differ in degree only;
@@ -19,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import shapely
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from processors.imagery import radar_geometry
 from processors.quality import BadInputError
@@ -41,7 +46,11 @@ _NORMAL = 1.4826
 _TAIL, _TAIL_SCATTER = 0.01, 2.326
 """Quantile of the lower tail and its distance from the median of a normal distribution in standard deviations."""
 _TRUNCATE = 3.0
+_DRYNESS = 1
+"""Place of swir1 to nir among the looks of a date."""
 _LEAST_OF_CLASS = 150
+_SAMPLE, _SPREAD, _ASKED = 8000, 0.05, 120
+"""Changed pixels kept of gentle and of steep ground, least spread of their logarithms, pixels asked of an object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +97,8 @@ class LandslideParameters:
         Logarithm of the elongation that says nothing [1].
     usual_descent : float
         Descent that says nothing [1].
+    usual_rectangle : tuple of float
+        Rectangularity of small and of large objects that says nothing [1].
     elongation_weight, descent_weight, alignment_weight, rectangle_weight, margin_weight, curvature_weight : float
         Log-odds per unit.
     floodplain : float
@@ -96,6 +107,12 @@ class LandslideParameters:
         Area from which size speaks against a landslide [m2].
     radar_sign, rain_sign : tuple of float
         As `loss_sign`, of radar change [dB] and rain of the event [mm].
+    neighbors : int
+        Changed pixels alike among which those of gentle ground are counted [1].
+    least_ordinary, most_ordinary : float
+        Least and largest of `Candidate.ordinary` that are believed [1].
+    boundary_sign, dryness_sign : tuple of float
+        As `loss_sign`, of the logarithm of `Candidate.earlier_boundary` and of `Candidate.dryness`.
     """
 
     soil_index: float = 0.12
@@ -118,15 +135,16 @@ class LandslideParameters:
     index_bins: int = 12
     height_bins: int = 4
     least_pixels: int = 400
-    offset: float = -2.2
-    loss_sign: tuple[float, float, float, float] = (0.6, 0.15, -2.0, 1.5)
+    offset: float = -1.2
+    loss_sign: tuple[float, float, float, float] = (0.6, 0.15, -2.0, 0.7)
     brightness_sign: tuple[float, float, float, float] = (0.2, 0.25, -3.0, 1.5)
     slope_sign: tuple[float, float, float, float] = (17.0, 5.0, -3.0, 1.2)
     ring_sign: tuple[float, float, float, float] = (0.2, -0.1, -3.0, 0.0)
     infrared_sign: tuple[float, float, float, float] = (0.15, -0.15, -4.0, 0.0)
     usual_elongation: float = 0.3
     usual_descent: float = 0.7
-    elongation_weight: float = 1.0
+    usual_rectangle: tuple[float, float] = (0.78, 0.65)
+    elongation_weight: float = 1.4
     descent_weight: float = 3.0
     alignment_weight: float = 0.8
     rectangle_weight: float = 10.0
@@ -136,6 +154,11 @@ class LandslideParameters:
     largest: float = 3.0e5
     radar_sign: tuple[float, float, float, float] = (1.0, 1.0, -0.5, 1.5)
     rain_sign: tuple[float, float, float, float] = (50.0, 50.0, -1.0, 1.0)
+    neighbors: int = 40
+    least_ordinary: float = 0.4
+    most_ordinary: float = 0.95
+    boundary_sign: tuple[float, float, float, float] = (-1.4, -1.0, -1.5, 0.0)
+    dryness_sign: tuple[float, float, float, float] = (-0.15, 0.1, -2.0, 0.3)
 
 
 class Surroundings(NamedTuple):
@@ -168,6 +191,27 @@ class Surroundings(NamedTuple):
     rain: Float32Array | None = None
 
 
+class Changes(NamedTuple):
+    """Pixels of a scene that became bare, on gentle ground, where nothing slides, and on slopes.
+
+    Attributes
+    ----------
+    trees : tuple of spatial.cKDTree
+        Their looks before, and on both dates, by their units (pixel, look).
+    unit : FloatArray
+        Spread of every look (look,) [1].
+    weights : FloatArray
+        Part of its ground, gentle or steep, a pixel stands for (pixel,) [1].
+    gentle : int
+        The first so many are those of gentle ground [1].
+    """
+
+    trees: tuple[spatial.cKDTree, ...]
+    unit: FloatArray
+    weights: FloatArray
+    gentle: int
+
+
 class Normal(NamedTuple):
     """What the slopes of a scene did between the dates.
 
@@ -185,6 +229,8 @@ class Normal(NamedTuple):
         Usual logarithm of after to before (height, index) [1].
     pixels : int
         Pixels judged [1].
+    changes : Changes or None
+        What became bare, None where gentle ground is too small to tell.
     """
 
     heights: FloatArray
@@ -194,6 +240,7 @@ class Normal(NamedTuple):
     red: FloatArray
     infrared: FloatArray
     pixels: int
+    changes: Changes | None = None
 
 
 class Evidence(NamedTuple):
@@ -215,6 +262,8 @@ class Evidence(NamedTuple):
         Rise of the smoothed heights (y, x) [1].
     curvature : Float32Array
         Laplacian of the smoothed heights, positive in hollows (y, x) [1/100 m].
+    look : Float32Array
+        Logarithms of ratios of bands, which light does not change, before and after (look, y, x) [1].
     """
 
     level: ByteArray
@@ -226,6 +275,7 @@ class Evidence(NamedTuple):
     east: Float32Array
     north: Float32Array
     curvature: Float32Array
+    look: Float32Array
 
 
 class Candidate(NamedTuple):
@@ -267,6 +317,13 @@ class Candidate(NamedTuple):
         Median radar log-ratio, absolute [dB], NaN where unknown.
     rain : float
         Median rain [mm], NaN where unknown.
+    ordinary : float
+        Share of changes that look alike before and after which the scene's gentle ground leads to expect, where nothing
+        slides: harvest, flood deposit, cloud [1]; NaN where unknown.
+    earlier_boundary : float
+        How far it differed from its surroundings before, squares of the distance by those of the spread [1].
+    dryness : float
+        Logarithm of swir1 to nir after [1], NaN where unknown.
     """
 
     area_m2: float
@@ -286,6 +343,9 @@ class Candidate(NamedTuple):
     hand: float
     radar_change: float
     rain: float
+    ordinary: float
+    earlier_boundary: float
+    dryness: float
 
 
 class Detection(NamedTuple):
@@ -355,7 +415,7 @@ def detect(
     signs = evidence(before, after, surroundings, usual, pixel_size=pixel_size, parameters=chosen)
     labels = objects(signs.level, pixel_size=pixel_size, parameters=chosen)
     found = [
-        measure(labels, number, window, signs, surroundings, pixel_size=pixel_size, parameters=chosen)
+        measure(labels, number, window, signs, surroundings, usual=usual, pixel_size=pixel_size, parameters=chosen)
         for number, window in numbered(labels, margin=chosen.ring + 1)
     ]
     return ranked(signs.level, labels, found, normal=usual, parameters=chosen)
@@ -478,7 +538,72 @@ def normal(
     tables = _tables(places, (heights.size + 1, edges.size + 1), np.stack([new - old, red, infrared]))
     centers = np.array([np.median(height[places[0] == k]) for k in range(heights.size + 1)])
     middles = (np.arange(edges.size + 1) + 0.5) / (edges.size + 1)
-    return Normal(centers, middles, tables[0] + middles, tables[3], tables[1], tables[2], int(used.sum()))
+    usual = Normal(centers, middles, tables[0] + middles, tables[3], tables[1], tables[2], int(used.sum()))
+    return usual._replace(changes=_changes(before, after, surroundings, usual, slope=slope, parameters=parameters))
+
+
+def _changes(
+    before: Bands,
+    after: Bands,
+    surroundings: Surroundings,
+    usual: Normal,
+    *,
+    slope: Float32Array,
+    parameters: LandslideParameters,
+) -> Changes | None:
+    """Looks of what became bare on gentle ground and on slopes, each a part of its ground."""
+    drop, loss, _, red, _ = _losses(before, after, surroundings, usual, parameters)
+    with np.errstate(invalid="ignore"):
+        seen = np.isfinite(drop + slope) & ~_unusable(before, after, surroundings)
+        bare = seen & (loss >= parameters.seed_loss) & (-drop >= parameters.seed_drop) & (red >= parameters.darkest)
+        grounds = (slope < parameters.grown_slope, slope >= parameters.seed_slope)
+    looks = _look(before, after)
+    random = np.random.default_rng(0)
+    kept, weights = [], []
+    for ground in grounds:
+        places = np.flatnonzero(bare & ground)
+        drawn = random.choice(places, min(_SAMPLE, places.size), replace=False)
+        kept.append(looks.reshape(len(looks), -1)[:, drawn].T.astype(np.float64))
+        whole = max(int((seen & ground).sum()), 1)
+        weights.append(np.full(drawn.size, places.size / max(drawn.size, 1) / whole))
+    if (
+        min(part.shape[0] for part in kept) < parameters.neighbors
+        or (seen & grounds[0]).sum() < parameters.least_pixels
+    ):
+        return None
+    together = np.concatenate(kept)
+    unit = np.sqrt(together.var(axis=0) + _SPREAD**2)
+    trees = tuple(spatial.cKDTree((together / unit)[:, :count]) for count in (len(looks) // 2, len(looks)))
+    return Changes(trees, unit, np.concatenate(weights), len(kept[0]))
+
+
+def _ordinary(looks: FloatArray, changes: Changes | None, parameters: LandslideParameters) -> float:
+    """Share of changes like these that gentle ground leads to expect: the false discoveries among them."""
+    if changes is None or not len(looks):
+        return float("nan")
+    asked = looks[:: 1 + len(looks) // _ASKED] / changes.unit
+    shares = []
+    for tree in changes.trees:
+        _, places = tree.query(asked[:, : tree.m], k=parameters.neighbors)
+        weights, gentle = changes.weights[places], places < changes.gentle
+        expected, found = (weights * gentle).sum(axis=1), (weights * ~gentle).sum(axis=1)
+        shares.append(float(np.mean(expected / np.maximum(expected, np.maximum(found, 1e-12)))))
+    # Plants that nobody harvests, or soil that no field shows: one of them is enough.
+    return min(shares)
+
+
+def _look(before: Bands, after: Bands) -> Float32Array:
+    """Logarithms of the ratios of neighboring bands, before and after; only such as both dates have."""
+    pairs = (("red", "nir"), ("swir1", "nir"), ("swir2", "swir1"), ("green", "red"))
+    present = set(before) & set(after)
+    floor = np.float32(0.004)
+    layers = [
+        np.log(np.maximum(bands[one], floor) / np.maximum(bands[other], floor))
+        for bands in (before, after)
+        for one, other in pairs
+        if {one, other} <= present
+    ]
+    return np.asarray(layers, dtype=np.float32)
 
 
 def _tables(places: tuple[FloatArray, FloatArray], shape: tuple[int, int], values: FloatArray) -> FloatArray:
@@ -541,13 +666,9 @@ def evidence(
         Level and signs.
     """
     terrain = relief(surroundings.elevation, pixel_size=pixel_size, parameters=parameters)
-    earlier, later = _index(before), _index(after)
-    expected, scatter, red, infrared = _expected(usual, surroundings.elevation, earlier)
-    drop = later - expected
-    green_above = np.maximum(expected - np.float32(parameters.soil_index), np.float32(parameters.least_vegetation))
-    loss = np.clip(-drop / green_above, -1, 1.2)
-    brighter = _log_ratio(before, after, "red") - red
-    change = _log_ratio(before, after, "nir") - infrared
+    drop, loss, scatter, brighter, change = _losses(before, after, surroundings, usual, parameters)
+    later = _index(after)
+    expected = later - drop
     unusable = _unusable(before, after, surroundings)
     known = np.isfinite(drop) & np.isfinite(terrain.slope)
     with np.errstate(invalid="ignore"):
@@ -561,11 +682,11 @@ def evidence(
         strong = weak & (rest >= parameters.seed_loss * (barest - parameters.soil_index))
         strong &= rest >= np.maximum(parameters.seed_drop, parameters.seed_scatter * scatter)
         strong &= terrain.slope >= parameters.seed_slope
-        strong &= ~_beside(surroundings.masked, earlier.shape, parameters.mask_margin)
+        strong &= ~_beside(surroundings.masked, later.shape, parameters.mask_margin)
     level = np.where(strong, STRONG, np.where(weak, WEAK, NONE)).astype(np.uint8)
     unseen = ~known | (np.zeros_like(known) if surroundings.masked is None else surroundings.masked)
     level[unseen] = NO_DATA
-    return Evidence(level, drop, loss, brighter, change, *terrain)
+    return Evidence(level, drop, loss, brighter, change, *terrain, _look(before, after))
 
 
 def objects(level: ByteArray, *, pixel_size: tuple[float, float], parameters: LandslideParameters) -> LabelArray:
@@ -628,6 +749,7 @@ def measure(
     signs: Evidence,
     surroundings: Surroundings,
     *,
+    usual: Normal,
     pixel_size: tuple[float, float],
     parameters: LandslideParameters,
 ) -> Candidate:
@@ -645,6 +767,8 @@ def measure(
         Of the same raster.
     surroundings : Surroundings
         Of the same raster.
+    usual : Normal
+        What the scene did.
     pixel_size : tuple of float
         Height and width of a pixel [m].
     parameters : LandslideParameters
@@ -656,7 +780,7 @@ def measure(
         The object.
     """
     inside = labels[window] == number
-    layers: list[Any] = [layer[window] for layer in signs]
+    layers: list[Any] = [layer[(..., *window)] for layer in signs]
     part = Evidence(*layers)
     around = ndimage.binary_dilation(inside, _CONNECTED, iterations=parameters.ring) & ~ndimage.binary_dilation(
         inside, _CONNECTED
@@ -688,6 +812,9 @@ def measure(
         hand=_typical(surroundings.hand, window, inside),
         radar_change=abs(_typical(surroundings.radar_change, window, inside)),
         rain=_typical(surroundings.rain, window, inside),
+        ordinary=_ordinary(part.look[:, inside].T.astype(np.float64), usual.changes, parameters),
+        earlier_boundary=_boundary(part.look[: len(part.look) // 2], inside, ring),
+        dryness=float(np.median(part.look[_DRYNESS + len(part.look) // 2][inside])) if len(part.look) > 2 else np.nan,
     )
     odds = _log_odds(found, ratio, int(inside.sum()), float(np.nanmean(part.curvature[inside])), parameters)
     return found._replace(score=float(1 / (1 + np.exp(-odds))))
@@ -704,13 +831,24 @@ def _log_odds(found: Candidate, ratio: float, pixels: int, curvature: float, of:
     total += shaped * of.elongation_weight * _bounded(np.log(max(found.elongation, 0.1)) - of.usual_elongation, 1.5)
     total += shaped * of.descent_weight * (found.descent - of.usual_descent)
     total += shaped * of.alignment_weight * (2 * found.alignment**2 - 1) * float(np.clip(np.log(ratio), 0, 1.5))
-    total -= shaped * of.rectangle_weight * float(np.clip(found.rectangularity - 0.78, 0, 0.15))
+    # An ellipse fills 0.785 of its rectangle; the larger an object, the more its bends and rugged sides show.
+    usual = of.usual_rectangle[0] + (of.usual_rectangle[1] - of.usual_rectangle[0]) * min(1.0, pixels / 100)
+    total -= shaped * of.rectangle_weight * float(np.clip(found.rectangularity - usual, 0, 0.15))
     total -= of.margin_weight * found.masked_share
     total += of.curvature_weight * float(np.clip(curvature, -1, 1))
     total -= float(np.clip(np.log(found.area_m2 / of.largest), 0, 2))
     if np.isfinite(found.hand) and found.slope < of.slope_sign[0]:
         total -= float(np.clip((of.floodplain - found.hand) / 2, 0, 2.5))
-    for value, sign in ((found.radar_change, of.radar_sign), (found.rain, of.rain_sign)):
+    if np.isfinite(found.ordinary):
+        # What happens on slopes only may still be a felling: it does not speak for a landslide.
+        ordinary = float(np.clip(found.ordinary, of.least_ordinary, of.most_ordinary))
+        total += float(np.log(1 / ordinary - 1))
+    total += _sign(float(np.log(found.earlier_boundary + _SMALL)), of.boundary_sign)
+    for value, sign in (
+        (found.radar_change, of.radar_sign),
+        (found.rain, of.rain_sign),
+        (found.dryness, of.dryness_sign),
+    ):
         total += _sign(value, sign) if np.isfinite(value) else 0.0
     return float(total)
 
@@ -732,6 +870,15 @@ def _descent(inside: BoolArray, drop: float, slope: float, pixel_size: tuple[flo
     area = float(inside.sum()) * size**2
     length = max(area / width, np.sqrt(area))
     return float(min(drop / (length * max(np.tan(np.radians(slope)), 0.05)), 1.0))
+
+
+def _boundary(looks: Float32Array, inside: BoolArray, ring: BoolArray) -> float:
+    """Squared distance of two parts of an image by the sum of their spreads, in the look that parts them most."""
+    if not ring.any():
+        return 0.0
+    one, other = looks[:, inside], looks[:, ring]
+    apart = np.square(np.median(one, axis=1) - np.median(other, axis=1))
+    return float((apart / (one.var(axis=1) + other.var(axis=1) + _SPREAD**2)).max())
 
 
 def _typical(layer: Float32Array | None, window: tuple[slice, slice], inside: BoolArray) -> float:
@@ -823,6 +970,23 @@ def _log_ratio(before: Bands, after: Bands, name: str) -> Float32Array:
     floor = np.float32(0.004)
     ratio = np.log(np.maximum(after[name], floor)) - np.log(np.maximum(before[name], floor))
     return np.asarray(ratio, dtype=np.float32)
+
+
+def _losses(
+    before: Bands, after: Bands, surroundings: Surroundings, usual: Normal, parameters: LandslideParameters
+) -> list[Float32Array]:
+    """Drop of the index, its share, the scatter, and what red and near infrared did, against what is usual."""
+    expected, scatter, red, infrared = _expected(usual, surroundings.elevation, _index(before))
+    drop = _index(after) - expected
+    green_above = np.maximum(expected - np.float32(parameters.soil_index), np.float32(parameters.least_vegetation))
+    loss = np.clip(-drop / green_above, -1, 1.2)
+    return [
+        drop,
+        loss,
+        scatter,
+        _log_ratio(before, after, "red") - red,
+        _log_ratio(before, after, "nir") - infrared,
+    ]
 
 
 def _expected(usual: Normal, height: Float32Array, index: Float32Array) -> list[Float32Array]:

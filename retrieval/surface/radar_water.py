@@ -1,9 +1,11 @@
 """Open water from radar, reflectance or both, with terrain and usual water as prior knowledge.
 
-Backscatter is freed of speckle (refined Lee), parts of the scene that hold both classes tell where water lies, kinds of
-water and land adapt to the scene (`water_mixture`), and the posterior with the prior of height above nearest drainage
-(Nobre et al. 2011) and of the usual water of the month is made smooth by a Markov random field. Otsu 1979; Martinis et
-al. 2015; Chini et al. 2017; Bauer-Marschallinger et al. 2022.
+Parts of the scene that hold both classes tell where water lies, and kinds of water and land adapt to the scene
+(`water_mixture`), both on backscatter freed of speckle (refined Lee). A pixel is then judged by its own unfiltered
+backscatter, whose speckle is known from the looks, with the filtered value as its context: a filter alone blurs shores
+and strips of a few pixels. The posterior with the prior of height above nearest drainage (Nobre et al. 2011) and of the
+usual water of the month is made smooth by a Markov random field. Otsu 1979; Martinis et al. 2015; Chini et al. 2017;
+Bauer-Marschallinger et al. 2022.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,8 +58,8 @@ class RadarWaterParameters:
         Looks below which the map is flagged [1].
     weakest : float
         Backscatter below which noise, or its subtraction, is all there is [dB].
-    temper : float
-        Part of the log-likelihood ratio that counts, for filtered neighbors are no independent evidence [1].
+    context : float
+        Part of the log-likelihood ratio of the filtered backscatter that is added to that of the pixel itself [1].
     coupling : float
         Log-odds one neighbor of certain class adds [1].
     shore : float
@@ -66,7 +68,9 @@ class RadarWaterParameters:
     sweeps : int
         Rounds of the random field [1].
     smallest_patch : int
-        Least size of a patch of either class [pixel].
+        Least size of a patch of either class that is sure nowhere [pixel].
+    sure : float
+        Probability of its class from which one pixel is enough for its patch to be believed [1].
     threshold : float
         Least probability of class water [1].
     certainty : float
@@ -104,11 +108,12 @@ class RadarWaterParameters:
     looks_window: int = 9
     fewest_looks: float = 2.5
     weakest: float = -26.0
-    temper: float = 0.65
-    coupling: float = 0.15
-    shore: float = 1.0
-    sweeps: int = 5
+    context: float = 0.3
+    coupling: float = 0.7
+    shore: float = 0.5
+    sweeps: int = 6
     smallest_patch: int = 10
+    sure: float = 0.995
     threshold: float = 0.5
     certainty: float = 0.998
     share_limits: tuple[float, float] = (0.01, 0.95)
@@ -139,11 +144,17 @@ class Evidence(NamedTuple):
         Features of the radar group in order, none without radar.
     optical : bool
         Whether the last group is optical.
+    single : Singles or None
+        Unfiltered backscatter (2, y, x) [dB], NaN where it is not seen; None without radar.
+    looks : float
+        Equivalent number of looks of it [1].
     """
 
     values: Singles
     polarizations: tuple[str, ...]
     optical: bool
+    single: Singles | None = None
+    looks: float = 1.0
 
 
 class Surroundings(NamedTuple):
@@ -273,15 +284,28 @@ def evidence(
     """
     groups: list[Singles] = []
     roles: tuple[str, ...] = ()
+    single = None
     if power:
         group = radar_group(power, number_of_looks=number_of_looks, hidden=hidden)
         groups.append(np.maximum(group, np.float32(parameters.weakest)))
         roles = _roles(power)
+        single = _unfiltered(power, group, np.float32(parameters.weakest))
     if reflectance:
         groups.append(optical_water.features(reflectance, parameters=parameters.optical))
     if not groups:
         raise ValueError("water needs backscatter, reflectance or both")
-    return Evidence(np.stack(groups), roles, bool(reflectance))
+    return Evidence(np.stack(groups), roles, bool(reflectance), single, number_of_looks)
+
+
+def _unfiltered(power: Mapping[str, Singles], filtered: Singles, weakest: np.float32) -> Singles:
+    """Backscatter of the pixel itself where the filtered one is known, in decibels, copolar first."""
+    result = np.zeros_like(filtered)
+    least = np.float32(10.0) ** (weakest * np.float32(0.1))
+    for target, name in zip(result, sorted(power, key=lambda name: POLARIZATIONS[name]), strict=False):
+        np.log10(np.maximum(power[name], least), out=target)
+        target *= 10.0
+    result[:, ~(np.isfinite(filtered) & np.isfinite(result)).all(axis=0)] = np.nan
+    return result
 
 
 def _roles(power: Mapping[str, Singles]) -> tuple[str, ...]:
@@ -542,9 +566,60 @@ def log_odds(seen: Evidence, *, model: SceneModel, place: Surroundings, paramete
     Singles
         (y, x) [1], NaN where nothing is seen.
     """
-    dry, wet = water_mixture.log_densities(seen.values, model.mixture)
+    dry, wet = log_densities(seen, mixture=model.mixture, parameters=parameters)
     prior = place_prior(model, place, dry.shape, parameters=parameters)
-    return np.asarray(parameters.temper * (wet - dry) + np.log(prior / (1.0 - prior)), dtype=np.float32)
+    return np.asarray(wet - dry + np.log(prior / (1.0 - prior)), dtype=np.float32)
+
+
+def log_densities(
+    seen: Evidence, *, mixture: water_mixture.Mixture, parameters: RadarWaterParameters, own: Singles | None = None
+) -> Singles:
+    """Evidence for dry and for wet: density of the pixel's own features, and part of that of its context.
+
+    Parameters
+    ----------
+    seen : Evidence
+        Features.
+    mixture : Mixture
+        Kinds, as filtered backscatter shows them.
+    parameters : RadarWaterParameters
+        Choices.
+    own : Singles, optional
+        Result of `own_densities` where it is there already.
+
+    Returns
+    -------
+    Singles
+        Logarithms (2, y, x): dry, wet; NaN where nothing is seen.
+    """
+    result = own_densities(seen, mixture=mixture) if own is None else own.copy()
+    if seen.single is not None:
+        radar = mixture._replace(groups=mixture.groups[:1])
+        context = water_mixture.log_densities(seen.values[:1], radar)
+        context[:, ~np.isfinite(context[0])] = 0.0
+        result += np.float32(parameters.context) * context
+    return result
+
+
+def own_densities(seen: Evidence, *, mixture: water_mixture.Mixture) -> Singles:
+    """Density of the features of the pixel by itself, unfiltered backscatter among them, under dry and under wet.
+
+    Parameters
+    ----------
+    seen : Evidence
+        Features.
+    mixture : Mixture
+        Kinds, as filtered backscatter shows them.
+
+    Returns
+    -------
+    Singles
+        Logarithms (2, y, x): dry, wet; NaN where nothing is seen.
+    """
+    if seen.single is None:
+        return water_mixture.log_densities(seen.values, mixture)
+    values = np.concatenate([seen.single[None], seen.values[1:]])
+    return water_mixture.log_densities(values, water_mixture.speckled(mixture, looks=seen.looks))
 
 
 def regularized(base: Singles, *, parameters: RadarWaterParameters, shore: float = 0.0) -> WaterMap:
@@ -564,11 +639,30 @@ def regularized(base: Singles, *, parameters: RadarWaterParameters, shore: float
     WaterMap
         A block needs a halo of `sweeps` and `smallest_patch` pixels.
     """
-    probability = smoothed(base, parameters=parameters, shore=shore)
+    return classified(smoothed(base, parameters=parameters, shore=shore), parameters=parameters)
+
+
+def classified(chance: Singles, *, parameters: RadarWaterParameters) -> WaterMap:
+    """Classes and probability without patches too small to be believed.
+
+    Parameters
+    ----------
+    chance : Singles
+        Probability of water (y, x) [1], NaN without data.
+    parameters : RadarWaterParameters
+        Least size, threshold and greatest certainty.
+
+    Returns
+    -------
+    WaterMap
+        A block needs a halo of `smallest_patch` pixels.
+    """
+    probability = np.clip(chance, 1.0 - parameters.certainty, parameters.certainty)
     classes = np.where(probability >= parameters.threshold, WATER, DRY).astype(np.uint8)
     classes[~np.isfinite(probability)] = NO_DATA
     kept = np.empty_like(classes)
-    _radar_water_kernels.sieve(classes, parameters.smallest_patch, NO_DATA, kept)
+    sure = (np.abs(probability - 0.5) >= parameters.sure - 0.5).astype(np.uint8)
+    _radar_water_kernels.sieve(classes, sure, parameters.smallest_patch, NO_DATA, kept)
     doubted = kept != classes
     near = np.clip(probability, None, 0.45), np.clip(probability, 0.55, None)
     probability = np.where(doubted, np.where(kept == DRY, near[0], near[1]), probability)

@@ -1,6 +1,7 @@
 """Channels of rivers in a map of water: islands, bridges and places without data filled, so that lines can be drawn.
 
-Distances are found part by part with a margin, so that a scene of any size takes bounded memory beyond its layers.
+What is filled is kept as bits beside the map of water, which itself is only read: a scene of 10980 x 10980 is measured
+with two layers of four bytes and a few of one beyond the map.
 """
 
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-BRIDGE = 1
-"""Mark of a gap that is bridged."""
+from retrieval.surface import _river_kernels
+
+HOLE, FILLED, BRIDGE = _river_kernels.HOLE, _river_kernels.FILLED, _river_kernels.BRIDGE
+"""Bits of the state of a pixel."""
 
 Singles = npt.NDArray[np.float32]
 Booleans = npt.NDArray[np.bool_]
+Octets = npt.NDArray[np.uint8]
 _ALL_AROUND = np.ones((3, 3), dtype=bool)
 _HALF = 0.5
 
@@ -38,7 +42,7 @@ class ChannelParameters:
     least_area : int
         Smallest water looked at [pixel].
     part : int
-        Edge of the parts in which distances are found [pixel].
+        Edge of the parts in which places without data are looked at [pixel].
     widest : int
         Largest distance from the bank that is told apart [pixel].
     """
@@ -49,7 +53,7 @@ class ChannelParameters:
     gap_slack: float = 2.0
     deepest_gap: int = 32
     least_area: int = 40
-    part: int = 2048
+    part: int = 1024
     widest: int = 384
 
 
@@ -59,11 +63,9 @@ class Channels(NamedTuple):
     Attributes
     ----------
     water : numpy.ndarray
-        Share of water with small holes filled (y, x) [1], NaN without data.
-    channel : numpy.ndarray
-        The same with islands, bridges and gaps filled (y, x) [1], NaN where nothing is known.
-    marks : numpy.ndarray
-        1 where a gap was bridged, else 0 (y, x).
+        Share of water as given (y, x) [1], NaN without data.
+    state : numpy.ndarray
+        Bits: 1 a small hole taken for water, 2 island, bridge or gap that is filled, 4 bridge (y, x).
     distance : numpy.ndarray
         Distance from the bank inside the channel (y, x) [pixel].
     small_holes : int
@@ -75,8 +77,7 @@ class Channels(NamedTuple):
     """
 
     water: Singles
-    channel: Singles
-    marks: Singles
+    state: Octets
     distance: Singles
     small_holes: int
     islands: int
@@ -100,25 +101,19 @@ def find(water: Singles, *, parameters: ChannelParameters, bridges: Booleans | N
     Channels
         The channels.
     """
-    shares = water.astype(np.float32, copy=True)
-    unknown = np.isnan(shares)
-    wet = np.nan_to_num(shares) >= _HALF
-    small_holes = _fill_small(shares, wet, unknown, parameters)
-    carried = _carried(wet, unknown, parameters)
-    wet |= carried
-    marks = np.zeros(wet.shape, dtype=np.float32)
-    joined = _bridge(wet, marks, bridges, parameters)
-    distance = distances(wet, parameters=parameters)
-    islands = _islands(wet, distance, parameters)
-    filled = wet | islands[0]
-    channel = np.where(unknown & ~filled, np.nan, np.where(filled & (np.nan_to_num(shares) < _HALF), 1.0, shares))
+    water = np.ascontiguousarray(water, dtype=np.float32)
+    wet = water >= _HALF
+    state = np.zeros(wet.shape, dtype=np.uint8)
+    small_holes = _fill_small(water, wet, state, parameters)
+    _carry(water, wet, state, parameters)
+    joined = _bridge(wet, state, bridges, parameters)
+    islands = _fill_islands(wet, state, parameters)
     return Channels(
-        water=shares,
-        channel=channel.astype(np.float32),
-        marks=marks,
-        distance=distances(filled, parameters=parameters),
+        water=water,
+        state=state,
+        distance=distances(wet, parameters=parameters),
         small_holes=small_holes,
-        islands=islands[1],
+        islands=islands,
         bridges=joined,
     )
 
@@ -131,27 +126,14 @@ def distances(inside: Booleans, *, parameters: ChannelParameters) -> Singles:
     inside : numpy.ndarray
         Pixels asked about (y, x).
     parameters : ChannelParameters
-        Size of the parts and margin.
+        Largest distance.
 
     Returns
     -------
     numpy.ndarray
         Distance (y, x) [pixel], 0 outside.
     """
-    out = np.zeros(inside.shape, dtype=np.float32)
-    for rows, columns in _parts(inside.shape, parameters.part):
-        own = inside[rows, columns]
-        if not own.any():
-            continue
-        top, left = max(rows.start - parameters.widest, 0), max(columns.start - parameters.widest, 0)
-        around = inside[top : rows.stop + parameters.widest, left : columns.stop + parameters.widest]
-        if around.all():
-            out[rows, columns] = parameters.widest
-            continue
-        found = ndimage.distance_transform_edt(around)
-        part = found[rows.start - top :, columns.start - left :][: own.shape[0], : own.shape[1]]
-        out[rows, columns] = np.minimum(part, parameters.widest)
-    return out
+    return _river_kernels.distances(np.ascontiguousarray(inside), parameters.widest)
 
 
 def _parts(shape: tuple[int, ...], size: int) -> list[tuple[slice, slice]]:
@@ -163,37 +145,46 @@ def _parts(shape: tuple[int, ...], size: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _fill_small(shares: Singles, wet: Booleans, unknown: Booleans, parameters: ChannelParameters) -> int:
+def _edges(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Labels at the edge of the scene."""
+    return np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+
+
+def _fill_small(water: Singles, wet: Booleans, state: Octets, parameters: ChannelParameters) -> int:
     """Fill small dry holes in place; how many there were."""
     labels, count = ndimage.label(~wet)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    small = sizes < parameters.small_hole
+    small = _river_kernels.sizes(labels, count + 1) < parameters.small_hole
     small[0] = False
     # A hole without data is not known to be dry, and one cut by the edge of the scene may be large.
-    small[np.unique(labels[unknown])] = False
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        small[edge] = False
-    holes = small[labels]
-    shares[holes] = 1.0
+    small[_river_kernels.touched(labels, np.isnan(water), count + 1)] = False
+    small[_edges(labels)] = False
+    holes = _river_kernels.picked(labels, small)
+    del labels
+    state[holes] = HOLE
     wet |= holes
     return int(small.sum())
 
 
-def _carried(wet: Booleans, unknown: Booleans, parameters: ChannelParameters) -> Booleans:
-    """Places without data whose nearest known pixel is water and near."""
-    out = np.zeros(wet.shape, dtype=bool)
-    if not unknown.any():
-        return out
-    labels, _ = ndimage.label(unknown, structure=_ALL_AROUND)
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
-        window = _grown(place, 1, wet.shape)
-        here = labels[window] == number
-        if not (wet[window] & ndimage.binary_dilation(here, structure=_ALL_AROUND)).any():
+def _carry(water: Singles, wet: Booleans, state: Octets, parameters: ChannelParameters) -> None:
+    """Fill in place what is without data and whose nearest known pixel is water and near."""
+    margin = parameters.deepest_gap + 1
+    told = []
+    for part in _parts(wet.shape, parameters.part):
+        window = _grown(part, margin, wet.shape)
+        unknown = np.isnan(water[window])
+        if not unknown.any() or not wet[window].any() or unknown.all():
             continue
-        away, nearest = ndimage.distance_transform_edt(unknown[window], return_indices=True)
-        told = wet[window][tuple(nearest)] & (away <= parameters.deepest_gap)
-        out[window] |= told & here
-    return out
+        away, nearest = ndimage.distance_transform_edt(unknown, return_indices=True)
+        found = unknown & wet[window][tuple(nearest)] & (away <= parameters.deepest_gap)
+        inner = tuple(
+            slice(own.start - wide.start, own.stop - wide.start) for own, wide in zip(part, window, strict=True)
+        )
+        rows, columns = np.nonzero(found[inner])
+        told.append((rows + part[0].start, columns + part[1].start))
+    # Only now, for what is carried on is not carried further.
+    for at in told:
+        wet[at] = True
+        state[at] |= FILLED
 
 
 def _grown(place: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -203,58 +194,83 @@ def _grown(place: tuple[slice, ...], margin: int, shape: tuple[int, ...]) -> tup
     )
 
 
-def _bridge(wet: Booleans, marks: Singles, bridges: Booleans | None, parameters: ChannelParameters) -> int:
+class _Gap(NamedTuple):
+    """A dry gap between waters."""
+
+    place: tuple[slice, ...]
+    inside: Booleans
+    named: bool
+    """Whether a known bridge crosses it."""
+
+
+def _bridge(wet: Booleans, state: Octets, bridges: Booleans | None, parameters: ChannelParameters) -> int:
     """Fill in place the gaps between two waters that a deck explains, or that a known bridge names."""
-    labels, _ = ndimage.label(wet, structure=_ALL_AROUND)
-    distance = distances(wet, parameters=parameters)
-    gaps, _ = ndimage.label(_closed(wet, parameters) & ~wet, structure=_ALL_AROUND)
+    gaps = _gaps(wet, bridges, parameters)
+    distance = distances(wet, parameters=parameters) if gaps else None
     joined = 0
-    for number, place in enumerate(ndimage.find_objects(gaps), 1):
-        window = _grown(place, 1, wet.shape)
-        gap = gaps[window] == number
-        named = bridges is not None and bool((bridges[window] & gap).any())
-        if not named and not _is_deck(gap, labels[window], distance[_grown(place, 40, wet.shape)], parameters):
+    for gap in gaps:
+        around = 0.0 if distance is None else float(distance[_grown(gap.place, 39, wet.shape)].max())
+        if not gap.named and not _is_deck(gap, around, parameters):
             continue
-        wet[window] |= gap
-        marks[window][gap] = BRIDGE
+        wet[gap.place] |= gap.inside
+        state[gap.place][gap.inside] |= FILLED | BRIDGE
         joined += 1
     if bridges is not None:
-        marks[bridges] = BRIDGE
+        state[bridges] |= BRIDGE
     return joined
 
 
-def _closed(wet: Booleans, parameters: ChannelParameters) -> Booleans:
-    """Water closed by a disk that no gap of the longest length lets through."""
+def _gaps(wet: Booleans, bridges: Booleans | None, parameters: ChannelParameters) -> list[_Gap]:
+    """Gaps that touch two waters, or that a known bridge crosses."""
     radius = parameters.longest_gap / 2 + 1
-    near = ~(distances(~wet, parameters=parameters) > radius)
-    closed: Booleans = distances(near, parameters=parameters) > radius
-    return closed
+    # Water closed by a disk that no gap of the longest length lets through.
+    closed = _river_kernels.farther(~_river_kernels.farther(~wet, radius), radius)
+    gaps, _ = ndimage.label(closed & ~wet, structure=_ALL_AROUND)
+    del closed
+    labels, _ = ndimage.label(wet, structure=_ALL_AROUND)
+    found = []
+    for number, place in enumerate(ndimage.find_objects(gaps), 1):
+        window = _grown(place, 1, wet.shape)
+        inside = gaps[window] == number
+        named = bridges is not None and bool((bridges[window] & inside).any())
+        around = labels[window][ndimage.binary_dilation(inside, structure=_ALL_AROUND)]
+        if named or np.unique(around[around > 0]).size >= 2:
+            found.append(_Gap(window, inside, named))
+    return found
 
 
-def _is_deck(gap: Booleans, labels: npt.NDArray[np.int32], around: Singles, parameters: ChannelParameters) -> bool:
-    touched = labels[ndimage.binary_dilation(gap, structure=_ALL_AROUND) & (labels > 0)]
-    if np.unique(touched).size < 2:
-        return False
+def _is_deck(gap: _Gap, widest: float, parameters: ChannelParameters) -> bool:
     # Two rivers side by side touch along their length, the parts of one river across a deck only over its width.
-    across = 2.0 * float(around.max()) + parameters.longest_gap / 2
-    return bool(gap.sum() <= parameters.gap_slack * parameters.longest_gap * across)
+    across = 2.0 * widest + parameters.longest_gap / 2
+    return bool(gap.inside.sum() <= parameters.gap_slack * parameters.longest_gap * across)
 
 
-def _islands(wet: Booleans, distance: Singles, parameters: ChannelParameters) -> tuple[Booleans, int]:
-    """Islands one river flows around, and how many."""
+def _fill_islands(wet: Booleans, state: Octets, parameters: ChannelParameters) -> int:
+    """Fill in place islands one river flows around; how many there are."""
+    distance = distances(wet, parameters=parameters)
     labels, count = ndimage.label(~wet)
     outer = np.zeros(count + 1, dtype=bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        outer[edge] = True
+    outer[_edges(labels)] = True
     filled = np.zeros(wet.shape, dtype=bool)
     islands = 0
     for number, place in enumerate(ndimage.find_objects(labels), 1):
-        if outer[number] or place is None:
+        if outer[number]:
             continue
         window = _grown(place, 2, wet.shape)
         hole = labels[window] == number
-        radius = float(ndimage.distance_transform_edt(hole).max())
-        if radius <= parameters.island_ratio * float(distance[window].max()):
+        if _is_island(hole, parameters.island_ratio * float(distance[window].max())):
             filled[window] |= hole
             islands += 1
-    return filled, islands
+    wet |= filled
+    state[filled] |= FILLED
+    return islands
+
+
+def _is_island(hole: Booleans, largest: float) -> bool:
+    """Whether no circle larger than that fits into a hole."""
+    cap = int(np.ceil(largest)) + 1
+    # A square of that size with the area of the hole: a long look at half a scene is saved.
+    edge = hole & ~ndimage.binary_erosion(hole)
+    if hole.sum() > 2 * edge.sum() * max(largest, 1.0):
+        return False
+    return bool(float(_river_kernels.distances(np.ascontiguousarray(hole), cap).max()) <= largest)

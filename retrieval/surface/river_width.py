@@ -66,6 +66,8 @@ class RiverWidthParameters:
         Profiles averaged [1].
     step : float
         Distance of samples across [pixel].
+    flank : float
+        How far on both sides of a bank the share of water is weighed [pixel].
     reach_ratio : float
         How far banks are looked for, in distances from the bank [1].
     reach_margin : float
@@ -74,18 +76,22 @@ class RiverWidthParameters:
         Distance from a junction within which there is no width, in distances from the bank [1].
     end_ratio : float
         The same of the free end of a river [1].
-    binary_edge : float
-        Standard uncertainty of a bank of a binary mask along the grid, that of rounding [pixel].
-    shared_edge : float
-        Standard uncertainty of a bank where pixels state their share of water [pixel].
+    harmonics : int
+        Harmonics of the error of rounding that are followed [1].
+    slope_spread : float
+        Standard uncertainty of the slope of a bank against the grid [1].
+    least_edges : int
+        Banks along the grid from which the values of mixed pixels are taken; with fewer all banks count [1].
     edge_floor : float
-        Least standard uncertainty of a bank of a binary mask [pixel].
+        Least standard uncertainty of a bank [pixel].
     soft_edge : float
         Standard uncertainty of a bank, in lengths over which the share falls beyond one pixel [1].
     direction_share : float
         Standard uncertainty from the direction of the transect, in widths [1].
     scatter_window : int
         Independent transects from which scatter is estimated [1].
+    scatter_slack : float
+        Scatter in variances of rounding beyond which it tells of something else [1].
     """
 
     channel: river_channel.ChannelParameters = field(default_factory=river_channel.ChannelParameters)
@@ -103,16 +109,19 @@ class RiverWidthParameters:
     along_limits: tuple[float, float] = (3.0, 9.0)
     profiles: int = 9
     step: float = 0.25
+    flank: float = 1.5
     reach_ratio: float = 3.0
     reach_margin: float = 8.0
     junction_ratio: float = 1.5
     end_ratio: float = 1.5
-    binary_edge: float = 0.289
-    shared_edge: float = 0.02
-    edge_floor: float = 0.035
+    harmonics: int = 12
+    slope_spread: float = 0.01
+    least_edges: int = 30
+    edge_floor: float = 0.01
     soft_edge: float = 0.05
     direction_share: float = 0.0012
     scatter_window: int = 21
+    scatter_slack: float = 1.3
 
 
 class CrossSections(NamedTuple):
@@ -169,6 +178,8 @@ class RiverMap(NamedTuple):
         Whether the map of water held 0 and 1 alone.
     least_width : float
         Narrowest river that is measured [m].
+    pixel : float
+        Usual size of a pixel [m].
     counts : dict
         Rivers, other waters, islands, small holes filled, bridges, sections by flag.
     """
@@ -178,6 +189,7 @@ class RiverMap(NamedTuple):
     classes: npt.NDArray[np.uint8]
     binary: bool
     least_width: float
+    pixel: float
     counts: dict[str, int]
 
 
@@ -244,19 +256,20 @@ def measure(
     """
     _check(water)
     known = np.isfinite(water)
-    binary = bool(np.isin(water[known], (0.0, 1.0)).all())
+    binary = bool(((water == 0.0) | (water == 1.0) | ~known).all())
     size = np.stack([np.broadcast_to(np.asarray(part, dtype=np.float64), water.shape[:1]) for part in pixel_size], 1)
     found = river_channel.find(water, parameters=parameters.channel, bridges=bridges)
     scene = _Scene(found, size, binary)
-    labels, lines, rivers = _rivers(scene, channels, parameters)
+    lines, flows, waters = _rivers(scene, channels, parameters)
     sections = [_sections(line, scene, parameters, spacing=spacing) for line in lines]
     kept = [(places, section) for places, section in sections if section is not None]
     table = _joined([section for _, section in kept])
     table = table._replace(line=np.repeat(np.arange(len(kept)), [len(section.row) for _, section in kept]))
-    classes = _classes(found, labels, rivers, known)
-    counts = _counts(found, labels, rivers, table, len(kept))
-    least = parameters.least_width * float(np.sqrt(np.median(size[:, 0]) * np.median(size[:, 1])))
-    return RiverMap(table, [section[0] for section in kept], classes, binary, least, counts)
+    classes = _classes(found, flows, known)
+    counts = _counts(found, waters, table, len(kept))
+    pixel = float(np.sqrt(np.median(size[:, 0]) * np.median(size[:, 1])))
+    least = parameters.least_width * pixel
+    return RiverMap(table, [section[0] for section in kept], classes, binary, least, pixel, counts)
 
 
 def _check(water: Singles) -> None:
@@ -268,24 +281,23 @@ def _check(water: Singles) -> None:
 
 def _rivers(
     scene: _Scene, channels: Booleans | None, parameters: RiverWidthParameters
-) -> tuple[npt.NDArray[np.int32], list[river_centerline.Line], npt.NDArray[np.intp]]:
-    """Labels of the waters, lines of those that are rivers, and which they are."""
-    filled = scene.found.distance > 0
-    labels, count = ndimage.label(filled, structure=np.ones((3, 3), dtype=bool))
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
+) -> tuple[list[river_centerline.Line], Booleans, tuple[int, int]]:
+    """Lines of the waters that are rivers, where those flow, and how many waters there are and rivers among them."""
+    labels, count = ndimage.label(scene.found.distance > 0, structure=np.ones((3, 3), dtype=bool))
+    areas = _river_kernels.sizes(labels, count + 1)
     large = areas >= parameters.channel.least_area
     large[0] = False
-    drawn = river_centerline.draw(large[labels], scene.found.distance, parameters=parameters.centerline)
+    wide = _river_kernels.picked(labels, large)
+    drawn = river_centerline.draw(wide, scene.found.distance, parameters=parameters.centerline)
     at = [labels[tuple(line.places[len(line.places) // 2].astype(int))] for line in drawn]
     lengths = np.zeros(count + 1)
     np.maximum.at(lengths, at, [_length(line.places) for line in drawn])
-    long = _is_long(labels, drawn, np.array(at, dtype=np.intp), lengths, parameters)
+    long = _is_long(labels, areas, drawn, np.array(at, dtype=np.intp), lengths, parameters)
     if channels is not None:
-        touched = np.zeros(count + 1, dtype=bool)
-        touched[labels[channels]] = True
-        long = touched & large
+        long = _river_kernels.touched(labels, np.ascontiguousarray(channels), count + 1) & large
     long[0] = False
-    return labels, [line for line, label in zip(drawn, at, strict=True) if long[label]], np.flatnonzero(long)
+    lines = [line for line, label in zip(drawn, at, strict=True) if long[label]]
+    return lines, _river_kernels.picked(labels, long), (count, int(long.sum()))
 
 
 def _length(places: Doubles) -> float:
@@ -295,6 +307,7 @@ def _length(places: Doubles) -> float:
 
 def _is_long(
     labels: npt.NDArray[np.int32],
+    areas: npt.NDArray[np.int64],
     drawn: list[river_centerline.Line],
     at: npt.NDArray[np.intp],
     lengths: Doubles,
@@ -302,7 +315,6 @@ def _is_long(
 ) -> Booleans:
     """Whether water is much longer than wide; beyond the edge of the scene it may be longer."""
     long = np.zeros(lengths.size, dtype=bool)
-    areas = np.bincount(labels.ravel(), minlength=lengths.size)
     total = np.zeros(lengths.size)
     np.add.at(total, at, [_length(line.places) for line in drawn])
     sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
@@ -387,7 +399,7 @@ def _centered(line: river_centerline.Line, scene: _Scene, parameters: RiverWidth
     window = float(np.clip(parameters.window * 2 * away, *parameters.window_limits))
     places = _resampled(_smoothed(places, window))
     for _ in range(parameters.rounds):
-        measured = _measured(places, scene, parameters)
+        measured = _measured(places, scene, parameters, whole=False)
         usable = (measured.table[:, 4] == 0) & (_near_junction(measured, line, parameters) == 0)
         if not usable.any():
             break
@@ -395,7 +407,7 @@ def _centered(line: river_centerline.Line, scene: _Scene, parameters: RiverWidth
         index = np.arange(len(places))
         aside = np.interp(index, index[usable], aside[usable])
         places = _resampled(_smoothed(places + aside[:, None] * measured.across, window))
-    return _measured(places, scene, parameters)
+    return _measured(places, scene, parameters, whole=True)
 
 
 def _resampled(places: Doubles) -> Doubles:
@@ -416,7 +428,7 @@ def _smoothed(places: Doubles, window: float) -> Doubles:
     return np.asarray(smooth[margin : margin + len(places)])
 
 
-def _measured(places: Doubles, scene: _Scene, parameters: RiverWidthParameters) -> _Measured:
+def _measured(places: Doubles, scene: _Scene, parameters: RiverWidthParameters, *, whole: bool) -> _Measured:
     size = scene.size[_rows(places, scene.size)]
     pixel = np.sqrt(size[:, 0] * size[:, 1])
     metric = np.gradient(places, axis=0) * size
@@ -430,13 +442,15 @@ def _measured(places: Doubles, scene: _Scene, parameters: RiverWidthParameters) 
     reach = np.ceil((parameters.reach_ratio * away + parameters.reach_margin) / parameters.step).astype(np.int64)
     table = _river_kernels.measure(
         scene.found.water,
-        scene.found.channel,
-        scene.found.marks,
+        scene.found.state,
         np.concatenate([places, tangent, across], axis=1),
         step,
         reach,
         half,
+        away.astype(np.float64),
         parameters.profiles,
+        parameters.flank / parameters.step,
+        whole,
     )
     return _Measured(places, tangent, across, pixel, half, table)
 
@@ -470,22 +484,109 @@ def _flags(
 def _sigma(measured: _Measured, width: Doubles, scene: _Scene, parameters: RiverWidthParameters) -> Doubles:
     """Standard uncertainty of the width [m].
 
-    Rounding to whole pixels shifts a bank by up to half a pixel; along a bank that runs across k pixels within the
-    length averaged over, the shifts cancel. Scatter between neighboring transects tells of everything else.
+    From where a bank lies within a pixel, how it runs across pixels, scatter between neighboring transects beyond
+    that, change of width within the length averaged over, and direction of the transect.
     """
-    pixels = measured.tangent * measured.pixel[:, None]
-    skew = np.abs(pixels).min(axis=1) / np.maximum(np.hypot(pixels[:, 0], pixels[:, 1]), 1e-12)
-    crossed = skew * 2 * measured.half / measured.pixel
-    if scene.binary:
-        edge = np.hypot(parameters.binary_edge / np.hypot(1.0, np.pi * crossed), parameters.edge_floor)
-    else:
-        soft = 0.5 / (measured.table[:, 5] * measured.pixel) + 0.5 / (measured.table[:, 6] * measured.pixel)
-        edge = np.hypot(parameters.shared_edge, parameters.soft_edge * np.maximum(soft - SOFT, 0.0))
-    # Every channel has two banks.
-    rounding = np.sqrt(2.0 * np.maximum(np.nan_to_num(measured.table[:, 3]), 1.0)) * edge * measured.pixel
-    scatter = _scatter(width, np.ceil(2 * measured.half / measured.pixel).astype(int) + 1, parameters)
-    sigma = np.hypot(np.fmax(rounding, scatter), parameters.direction_share * width)
+    table, pixel = measured.table, measured.pixel
+    edges = np.stack([_rounding(measured, side, scene, parameters) for side in (0, 1)])
+    if not scene.binary:
+        soft = 1.0 / (table[:, 5:7].T * pixel)
+        edges += (parameters.soft_edge * np.maximum(np.nan_to_num(soft) - SOFT, 0.0)) ** 2
+    # Every channel has two banks; those of islands run on the whole like the others.
+    rounding = np.maximum(np.nan_to_num(table[:, 3]), 1.0) * edges.sum(axis=0) * pixel**2
+    lag = np.ceil(2 * measured.half / pixel).astype(int) + 1
+    scatter = _scatter(width, lag, parameters) ** 2
+    usual = _windowed(np.where(np.isfinite(width), rounding, np.nan), lag, parameters)
+    beyond = np.fmax(scatter - parameters.scatter_slack * usual, 0.0)
+    beyond = np.where(np.isfinite(beyond), beyond, 0.0)
+    turned = (parameters.direction_share * width) ** 2
+    sigma = np.sqrt(rounding + beyond + turned + _bent(width, measured, rounding) ** 2)
     return np.where(np.isfinite(width), sigma, np.nan)
+
+
+def _rounding(measured: _Measured, side: int, scene: _Scene, parameters: RiverWidthParameters) -> Doubles:
+    """Variance of a bank for where it lies within pixels [pixel2].
+
+    Along a straight bank of slope s the error of a pixel is a sawtooth of the place of the bank within it, of variance
+    1/12 and harmonics m of shares 6 / (pi m)^2. Averaged over n columns, with pixels joined linearly, harmonic m keeps
+    sinc^2(n f) sinc^4(f), where f is the distance of m s from a whole number: rational slopes keep some of it.
+    """
+    slope, cosine = _slope(measured, side)
+    # Profiles at both ends of the length count like the others: each stands for its share of it.
+    counted = parameters.profiles / (parameters.profiles - 1)
+    columns = 2 * measured.half / measured.pixel * cosine * counted
+    kept = np.zeros(len(slope))
+    spread = parameters.slope_spread * np.array([-1.0, 0.0, 1.0])
+    order = np.arange(1, parameters.harmonics + 1)[:, None]
+    for apart in spread:
+        phase = order * (slope + apart)
+        phase -= np.rint(phase)
+        kept += (6 / (np.pi * order) ** 2 * np.sinc(columns * phase) ** 2 * np.sinc(phase) ** 4).sum(axis=0)
+    # Harmonics beyond them come with any phase.
+    kept = kept / len(spread) + 6 / np.pi**2 / (parameters.harmonics + 0.5) / np.maximum(columns, 1.0)
+    reach = float(np.median(measured.half / measured.pixel))
+    kept = ndimage.gaussian_filter1d(kept * cosine**2, reach / np.sqrt(3.0), mode="nearest")
+    return np.asarray(_mixed(measured, scene, parameters) * kept + parameters.edge_floor**2)
+
+
+def _slope(measured: _Measured, side: int) -> tuple[Doubles, Doubles]:
+    """Slope of a bank against the nearer axis of the grid, and cosine of its angle."""
+    offset = measured.table[:, side]
+    known = np.isfinite(offset) & (measured.table[:, 4] == 0)
+    index = np.arange(len(offset))
+    offset = np.interp(index, index[known], offset[known]) if known.any() else np.zeros(len(offset))
+    bank = measured.places + offset[:, None] * measured.across
+    reach = max(float(np.median(measured.half / measured.pixel)), 1.0)
+    way = np.abs(ndimage.gaussian_filter1d(bank, reach, axis=0, order=1, mode="nearest"))
+    # At the very ends the filter sees a line that stands still.
+    way = np.where(way.max(axis=1, keepdims=True) > 0, way, np.abs(measured.tangent * measured.pixel[:, None]))
+    least, most = way.min(axis=1), np.maximum(way.max(axis=1), 1e-12)
+    return least / most, most / np.hypot(least, most)
+
+
+def _mixed(measured: _Measured, scene: _Scene, parameters: RiverWidthParameters) -> float:
+    """Variance of a bank along the grid, from what pixels that banks cross say [pixel2].
+
+    A bank lies anywhere in its pixel with the same chance, so the values of such pixels, put in order, should grow
+    evenly from 0 to 1; how far they do not is the error: 1/12 where they are rounded, 0 where they are shares.
+    """
+    if scene.binary:
+        return 1 / 12
+    found = scene.found
+    values, aligned = [], []
+    for side in (0, 1):
+        bank = measured.places + measured.table[:, [side]] * measured.across
+        known = np.isfinite(bank).all(axis=1) & (measured.table[:, 4] == 0)
+        at = np.clip(np.rint(bank[known]).astype(np.intp), 0, np.array(found.water.shape) - 1)
+        filled = found.state[at[:, 0], at[:, 1]] & (river_channel.HOLE | river_channel.FILLED)
+        values.append(np.where(filled, 1.0, found.water[at[:, 0], at[:, 1]]))
+        aligned.append(_slope(measured, side)[0][known] < 1 / 3)
+    seen, along = np.concatenate(values), np.concatenate(aligned)
+    if along.sum() >= parameters.least_edges:
+        seen = seen[along]
+    seen = np.sort(seen[np.isfinite(seen)])
+    if not seen.size:
+        return 1 / 12
+    return float(np.mean((seen - (np.arange(seen.size) + 0.5) / seen.size) ** 2))
+
+
+def _bent(width: Doubles, measured: _Measured, rounding: Doubles) -> Doubles:
+    """Error for averaging along a river whose width changes, as beside the tips of islands [m]."""
+    apart = np.maximum(np.rint(measured.half / measured.pixel).astype(int), 1)
+    index = np.arange(len(width))
+    before, after = np.maximum(index - apart, 0), np.minimum(index + apart, len(width) - 1)
+    # The mean over 2 h of a curve is off by h^2 / 6 times its second derivative; three widths have errors of their own.
+    curve = np.nan_to_num(width[before] + width[after] - 2 * width) / 6
+    return np.asarray(np.sqrt(np.maximum(curve**2 - rounding / 4, 0.0)))
+
+
+def _windowed(values: Doubles, lag: npt.NDArray[np.int_], parameters: RiverWidthParameters) -> Doubles:
+    """Mean of values over the window of the scatter."""
+    window = max(parameters.scatter_window * int(np.median(lag)), 1) if len(lag) else 1
+    known = np.isfinite(values)
+    share = ndimage.uniform_filter1d(known.astype(np.float64), window, mode="nearest")
+    total = ndimage.uniform_filter1d(np.where(known, values, 0.0), window, mode="nearest")
+    return np.asarray(total / np.maximum(share, 1e-12))
 
 
 def _scatter(width: Doubles, lag: npt.NDArray[np.int_], parameters: RiverWidthParameters) -> Doubles:
@@ -515,30 +616,20 @@ def _joined(parts: list[CrossSections]) -> CrossSections:
     return CrossSections(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _classes(
-    found: river_channel.Channels,
-    labels: npt.NDArray[np.int32],
-    rivers: npt.NDArray[np.intp],
-    known: Booleans,
-) -> npt.NDArray[np.uint8]:
-    flows = np.zeros(int(labels.max()) + 1, dtype=bool)
-    flows[rivers] = True
-    wet = np.nan_to_num(found.water) >= _HALF
-    classes = np.where(wet, np.where(flows[labels], RIVER, OTHER_WATER), DRY)
-    return np.where(known, classes, NO_DATA).astype(np.uint8)
+def _classes(found: river_channel.Channels, flows: Booleans, known: Booleans) -> npt.NDArray[np.uint8]:
+    wet = (found.water >= _HALF) | (found.state & river_channel.HOLE > 0)
+    classes = np.full(wet.shape, DRY, dtype=np.uint8)
+    classes[wet] = OTHER_WATER
+    classes[wet & flows] = RIVER
+    classes[~known] = NO_DATA
+    return classes
 
 
-def _counts(
-    found: river_channel.Channels,
-    labels: npt.NDArray[np.int32],
-    rivers: npt.NDArray[np.intp],
-    table: CrossSections,
-    lines: int,
-) -> dict[str, int]:
+def _counts(found: river_channel.Channels, waters: tuple[int, int], table: CrossSections, lines: int) -> dict[str, int]:
     counts = {
-        "rivers": len(rivers),
+        "rivers": waters[1],
         "centerlines": lines,
-        "other_waters": int(labels.max()) - len(rivers),
+        "other_waters": waters[0] - waters[1],
         "islands": found.islands,
         "small_holes_filled": found.small_holes,
         "gaps_bridged": found.bridges,

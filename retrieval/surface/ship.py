@@ -6,7 +6,7 @@ fitted to the scene (Crisp 2004, The state of the art in ship detection in synth
 by their shape and place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from retrieval.surface import _cfar_kernels, clutter, river_channel
 OUTSIDE, SEARCHED, SHIP, NO_DATA = 0, 1, 2, 255
 UNDER_WAY, MOORED = 0, 1
 SETTINGS = ("free", "moored")
-REASONS = ("bridge", "too_large", "islet", "ambiguity", "few_pixels")
+REASONS = ("bridge", "too_large", "islet", "static", "ambiguity", "few_pixels")
 
 Singles = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -42,6 +42,8 @@ class ShipParameters:
         Area of these pixels [m2].
     fewest_firm : int
         Fewest of them [1].
+    sharp : float
+        Resolution, in pixels, from which a single pixel is no object [1].
     grow_rate : float
         Rate below which neighbors belong to an object [1].
     lone_rate : float
@@ -54,6 +56,10 @@ class ShipParameters:
         Upper quantile the clutter is fitted at [1].
     guard : float
         Half the inner window [m].
+    mean_half : float
+        Half the size of the windows whose means tell faint ships [m].
+    mean_rate : float
+        Their false-alarm rate [1].
     halves : tuple of float
         Halves of the outer windows, tried in order [m].
     least_halves : tuple of int
@@ -88,6 +94,32 @@ class ShipParameters:
         Pixels of the patch beside the object from which they are looked at [1].
     islet_contrast : float
         Their median over the water from which they are land [1].
+    islet_quantile : float
+        Quantile of the land up to whose brightness a dry patch of any shape is an islet [1].
+    islet_width : float
+        Width in lengths, resolution taken off, from which a dry patch is an islet [1].
+    islet_odds : float
+        Islets as bright expected, per object as bright, from which objects on dry patches are islets [1].
+    islet_margin : float
+        Distance from an islet that is not searched [pixel].
+    witnesses : int
+        Ships that stand in the mask as water from which on dry patches like them are islets [1].
+    witness_pixels : int
+        Pixels from which such a ship speaks for patches brighter than itself [1].
+    witness_share : float
+        Share of the brightness of a patch from which it speaks for this patch [1].
+    static_share : float
+        Share of an object on what is always there from which it is that [1].
+    static_margin : float
+        Uncertainty of the place of what is always there [pixel].
+    static_water : float
+        Usual probability of water up to which something is always there [1].
+    static_contrast : float
+        Brightness over the water around, on earlier dates, from which something is always there [1].
+    opposite : float
+        Distance between both banks, in that of the object to either, from which they are opposite [1].
+    opposite_share : float
+        Share of its mean brightness that an object has all the way from bank to bank where it is a bridge [1].
     row_length : float
         Length from which a moored object is a row of ships [m].
     outline_share : float
@@ -114,17 +146,20 @@ class ShipParameters:
     firm_rate: float = 1e-4
     firm_area: float = 250.0
     fewest_firm: int = 2
+    sharp: float = 1.15
     grow_rate: float = 1e-3
     lone_rate: float = 1e-9
     censor_rate: float = 1e-4
     rounds: int = 3
     quantile: float = 0.997
     guard: float = 55.0
+    mean_half: float = 15.0
+    mean_rate: float = 1e-7
     halves: tuple[float, ...] = (205.0, 410.0, 820.0)
     least_halves: tuple[int, int] = (2, 6)
     least_background: int = 80
     bright: float = 8.0
-    wide: float = 6.0
+    wide: float = 3.5
     medium: float = 2.5
     local: float = 200.0
     longest: float = 450.0
@@ -139,6 +174,19 @@ class ShipParameters:
     islet_share: float = 0.5
     islet_rest: int = 4
     islet_contrast: float = 2.2
+    islet_quantile: float = 0.75
+    islet_width: float = 0.35
+    islet_odds: float = 0.3
+    islet_margin: float = 2.0
+    witnesses: int = 2
+    witness_pixels: int = 8
+    witness_share: float = 0.5
+    static_share: float = 0.5
+    static_margin: float = 1.0
+    static_water: float = 0.25
+    static_contrast: float = 3.3
+    opposite: float = 0.85
+    opposite_share: float = 0.3
     row_length: float = 150.0
     outline_share: float = 0.08
     blur: tuple[float, float, float] = (0.6, 1.3, 1.8)
@@ -177,11 +225,14 @@ class Place(NamedTuple):
         Berths and quays.
     hidden : numpy.ndarray or None
         Layover and radar shadow.
+    static : numpy.ndarray or None
+        What is always there, as `static_targets` finds it or a list knows it: islets, rocks, piers, platforms.
     """
 
     bridges: Booleans | None = None
     berths: Booleans | None = None
     hidden: Booleans | None = None
+    static: Booleans | None = None
 
 
 class Ships(NamedTuple):
@@ -272,6 +323,14 @@ class _Water(NamedTuple):
     valid: Booleans
 
 
+class _Coarse(NamedTuple):
+    """Where means over the size of a ship stand out."""
+
+    bright: Booleans
+    half: int
+    """Half the edge of the windows [pixel]."""
+
+
 class _Box(NamedTuple):
     """Oriented box of an object."""
 
@@ -295,6 +354,8 @@ class _Scene(NamedTuple):
     resolution: float
     model: clutter.Clutter
     berths: Booleans | None
+    static: Booleans | None
+    coarse: _Coarse | None
     parameters: ShipParameters
 
     @property
@@ -352,14 +413,23 @@ def detect(
         raise BadInputError(
             "no_water", "no water wide enough to look for ships in: is the mask of water the right one?"
         )
-    contrast, model = _contrast(power, where, pixel_size, looks, parameters)
+    contrast, model, background = _contrast(power, where, pixel_size, looks, parameters)
     where = where._replace(searched=where.searched & np.isfinite(contrast))
     if not where.searched.any():
         raise BadInputError("no_water", "nowhere enough water around to compare a ship with")
     fine = resolution or _resolution(contrast, where.searched, pixel_size)
     brightness = np.maximum.reduce([np.nan_to_num(band) for band in power.values()])
-    scene = _Scene(where, contrast, brightness, pixel_size, fine, model, known.berths, parameters)
+    pixel = float(np.sqrt(pixel_size[0] * pixel_size[1]))
+    coarse = _coarse(contrast, background, where, pixel, clutter.factor(parameters.rate, model), parameters)
+    static = None if known.static is None else _near(known.static, parameters.static_margin)
+    scene = _Scene(where, contrast, brightness, pixel_size, fine, model, known.berths, static, coarse, parameters)
     labels, objects, rejected = _objects(scene, ambiguity)
+    islets = _islets(labels, objects, scene, sure=rejected["islet"])
+    if islets.any():
+        where = _without(where, islets, parameters)
+        scene = scene._replace(water=where)
+        labels, objects, others = _objects(scene, ambiguity)
+        rejected = others | {"islet": rejected["islet"] + others["islet"]}
     rates = (parameters.rate, int(where.searched.sum()))
     classes = _classes(labels, objects, where, seen)
     return ShipMap(
@@ -402,6 +472,87 @@ def _water(
     return _Water(whole, patches, distance, depth, searched, grown, valid)
 
 
+def _without(where: _Water, islets: Booleans, parameters: ShipParameters) -> _Water:
+    """The water without islets and what lies close to them."""
+    far = ~_near(islets, parameters.islet_margin)
+    return where._replace(
+        open=where.open & ~islets,
+        patches=where.patches & ~islets,
+        searched=where.searched & far,
+        grown=where.grown & ~_near(islets, 1.0),
+    )
+
+
+def _islets(
+    labels: npt.NDArray[np.int32],
+    objects: Mapping[int, tuple[Doubles, "_Box", bool]],
+    scene: "_Scene",
+    *,
+    sure: int,
+) -> Booleans:
+    """Dry patches that are land: always there, or left out by a mask that leaves no ships like them out.
+
+    A mask made from the same image leaves ships out as dry patches, one made otherwise leaves out islets. Ships that
+    stand in water of the mask tell which of the two it is.
+    """
+    parameters, patches = scene.parameters, scene.water.patches
+    numbered, count = ndimage.label(patches, structure=_ALL_AROUND)
+    if not count:
+        return np.zeros_like(patches)
+    every = np.arange(1, count + 1)
+    land = np.zeros(count + 1, dtype=bool)
+    if scene.static is not None:
+        land[1:] = ndimage.mean(scene.static, numbered, every) >= parameters.static_share
+    for likely in _expected_land([pixels for pixels, _, _ in objects.values()], scene, sure):
+        land[np.unique(numbered[likely[:, 0], likely[:, 1]])] = True
+    beside = _near(patches, 1.0)
+    excess = np.maximum(np.nan_to_num(scene.contrast) - 1.0, 0.0)
+    dry = scene.brightness[~scene.water.open & scene.water.valid]
+    level = float(np.median(dry)) if dry.size else 0.0
+    witnesses, obvious = [], 0
+    for pixels, _, _ in objects.values():
+        at = pixels[:, 0].astype(int), pixels[:, 1].astype(int)
+        if not beside[at].any():
+            witnesses.append(float(excess[at].sum()))
+            obvious += int((scene.brightness[at] > level).sum() >= parameters.witness_pixels)
+    sums = ndimage.sum_labels(excess, numbered, every)
+    like = (np.array(witnesses)[None, :] >= parameters.witness_share * sums[:, None]).sum(axis=1)
+    land[1:] |= np.maximum(like, obvious) >= parameters.witnesses
+    land[0] = False
+    return np.asarray(land[numbered])
+
+
+def _expected_land(found: list[Doubles], scene: "_Scene", sure: int) -> list[npt.NDArray[np.intp]]:
+    """Objects on dry patches that as many islets as there are make likely to be bright islets.
+
+    Of `sure` islets some are as bright as the brightest land: so many are expected, against the objects as bright.
+    """
+    parameters, water = scene.parameters, scene.water
+    kept = [pixels.astype(np.intp) for pixels in found]
+    kept = [at for at in kept if water.patches[at[:, 0], at[:, 1]].mean() >= parameters.islet_share]
+    dry = ~water.open & water.valid
+    if not kept or not sure or not dry.any():
+        return []
+    edges = [int(np.clip(round(len(at) ** 0.5), 1, parameters.window)) for at in kept]
+    means = {edge: _window_means(scene.brightness, dry, edge) for edge in set(edges)}
+    shares = np.array(
+        [
+            float((means[edge] >= scene.brightness[at[:, 0], at[:, 1]].mean()).mean())
+            for at, edge in zip(kept, edges, strict=True)
+        ]
+    )
+    expected = sure * shares / np.maximum(1.0 - shares, 1e-3)
+    rivals = (shares[None, :] <= shares[:, None]).sum(axis=1)
+    return [at for at, odds in zip(kept, expected / rivals, strict=True) if odds > parameters.islet_odds]
+
+
+def _window_means(brightness: Singles, dry: Booleans, edge: int) -> Singles:
+    """Means of windows that hold nothing but land."""
+    whole = ndimage.uniform_filter(dry.astype(np.float32), edge) > 0.999
+    means = ndimage.uniform_filter(np.where(dry, brightness, np.float32(0.0)), edge)[whole]
+    return np.asarray(means if means.size else brightness[dry], dtype=np.float32)
+
+
 def _near(places: Booleans, distance: float) -> Booleans:
     """Pixels within a distance of places [pixel]."""
     if not places.any():
@@ -434,34 +585,115 @@ def _contrast(
     size: tuple[float, float],
     looks: float | None,
     parameters: ShipParameters,
-) -> tuple[Singles, clutter.Clutter]:
-    """Power over the mean of the water around, mean of the polarizations, and what the water is like."""
+) -> tuple[Singles, clutter.Clutter, Booleans]:
+    """Power over the mean of the water around, mean of the polarizations; what the water is like; where it is bare."""
     pixel = float(np.sqrt(size[0] * size[1]))
-    guard = max(round(parameters.guard / pixel), parameters.least_halves[0])
-    halves = np.array([max(round(half / pixel), parameters.least_halves[1]) for half in parameters.halves])
-    usable = where.valid & where.open & (where.distance > 1) & ~where.patches
-    background = usable.copy()
-    for band in power.values():
-        background &= ~_near(usable & (band > parameters.bright * float(np.median(band[usable]))), 1.0)
+    usable, background = _background(power, where, parameters)
     wanted = where.searched | where.grown
     for _ in range(parameters.rounds):
-        ratios = [
-            band / _cfar_kernels.ring_mean(
-                np.nan_to_num(band), background, wanted, guard, halves.astype(np.int64), parameters.least_background
-            )
-            for band in power.values()
-        ]  # fmt: skip
-        contrast: Singles = np.asarray(np.mean(ratios, axis=0, dtype=np.float32))
+        contrast = _ratio(power, background, wanted, pixel, parameters)
         water = contrast[where.searched & background & np.isfinite(contrast)].astype(np.float64)
         if water.size < parameters.least_background:
-            return np.full_like(contrast, np.nan), clutter.Clutter(looks or 1.0, 1.0)
+            return np.full_like(contrast, np.nan), clutter.Clutter(looks or 1.0, 1.0), background
         number = looks or _looks(contrast, background & where.searched, parameters)
         model = clutter.fit(
             water, looks=number, quantile=parameters.quantile, looks_known=looks is not None, rate=parameters.rate
         )
         bright = np.asarray(contrast > clutter.factor(parameters.censor_rate, model))
         background = usable & ~_near(bright, 1.0)
-    return contrast, model
+    return contrast, model, background
+
+
+def _coarse(
+    contrast: Singles, background: Booleans, where: _Water, pixel: float, most: float, parameters: ShipParameters
+) -> _Coarse | None:
+    """Means over the size of a ship, which tell faint ships from speckle; None where pixels are as large."""
+    half = int(parameters.mean_half // pixel)
+    if half < 1:
+        return None
+    edge = 2 * half + 1
+    # A window that reaches the bank is bright by the bank.
+    whole = ndimage.minimum_filter(where.searched & ~where.patches & np.isfinite(contrast), edge)
+    # One bright pixel is no ship: it counts no more than what a pixel alone would need.
+    clipped = np.minimum(np.nan_to_num(contrast), np.float32(most))
+    means = np.where(whole, ndimage.uniform_filter(clipped, edge), np.float32(0.0))
+    bare = whole & ndimage.minimum_filter(background, edge)
+    values = means[bare].astype(np.float64)
+    if values.size < parameters.least_background:
+        return None
+    looks = float(np.clip(values.mean() ** 2 / values.var(), 0.8, 200.0))
+    model = clutter.fit(values, looks=looks, quantile=parameters.quantile, rate=parameters.rate)
+    factor = clutter.factor(parameters.mean_rate, model)
+    return _Coarse(whole & (means > factor), half)
+
+
+def _background(power: Mapping[str, Singles], where: _Water, parameters: ShipParameters) -> tuple[Booleans, Booleans]:
+    """Water that may be background, and what of it is not bright."""
+    usable = where.valid & where.open & (where.distance > 1) & ~where.patches
+    background = usable.copy()
+    if usable.any():
+        for band in power.values():
+            background &= ~_near(usable & (band > parameters.bright * float(np.median(band[usable]))), 1.0)
+    return usable, background
+
+
+def _ratio(
+    power: Mapping[str, Singles], background: Booleans, wanted: Booleans, pixel: float, parameters: ShipParameters
+) -> Singles:
+    """Power over the mean of the background around, mean of the polarizations."""
+    guard = max(round(parameters.guard / pixel), parameters.least_halves[0])
+    halves = np.array([max(round(half / pixel), parameters.least_halves[1]) for half in parameters.halves])
+    ratios = [
+        band / _cfar_kernels.ring_mean(
+            np.nan_to_num(band), background, wanted, guard, halves.astype(np.int64), parameters.least_background
+        )
+        for band in power.values()
+    ]  # fmt: skip
+    return np.asarray(np.mean(ratios, axis=0, dtype=np.float32))
+
+
+def static_targets(
+    dates: Sequence[Mapping[str, Singles]],
+    water: Booleans,
+    *,
+    pixel_size: tuple[float, float],
+    parameters: ShipParameters,
+) -> Booleans:
+    """What stands out from the water on earlier dates: islets, rocks, piers, platforms.
+
+    A ship that lay there on the only earlier date is taken for one of them; with two dates or more what lay there on
+    fewer than half of them is not.
+
+    Parameters
+    ----------
+    dates : sequence of Mapping
+        Backscatter in linear units (y, x) by polarization of every earlier date, NaN without data.
+    water : numpy.ndarray
+        Water (y, x).
+    pixel_size : tuple of float
+        Height and width of a pixel [m].
+    parameters : ShipParameters
+        Choices.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whether something is always there (y, x); not where no date has data.
+    """
+    seen_by_date = []
+    for power in dates:
+        seen = np.logical_and.reduce([np.isfinite(band) & (band > 0) for band in power.values()])
+        where = _water(water, seen, Place(), pixel_size, parameters)
+        _, background = _background(power, where, parameters)
+        pixel = float(np.sqrt(pixel_size[0] * pixel_size[1]))
+        contrast = _ratio(power, background, where.open & seen, pixel, parameters)
+        seen_by_date.append(np.where(seen, contrast, np.float32(np.nan)))
+    stack = np.stack(seen_by_date)
+    known = np.isfinite(stack)
+    bright = np.where(known, stack, np.float32(0.0)) > parameters.static_contrast
+    static = (bright.sum(axis=0) * 2 > known.sum(axis=0)) & known.any(axis=0)
+    # Speckle of single pixels is nothing that stands there.
+    return np.asarray(static & (ndimage.uniform_filter(static.astype(np.float32), 3) > 1.5 / 9.0))
 
 
 def _looks(contrast: Singles, water: Booleans, parameters: ShipParameters) -> float:
@@ -514,20 +746,26 @@ def _objects(
         )
     }  # fmt: skip
     bright = scene.water.grown & (contrast > limits["grow"])
-    labels, count = ndimage.label(bright, structure=_ALL_AROUND)
+    sharp = scene.water.searched & (contrast > limits["seed"])
+    faint = _faint(sharp, scene)
+    labels, count = ndimage.label(bright | faint, structure=_ALL_AROUND)
     seeds = np.zeros(count + 1, dtype=bool)
-    seeds[labels[scene.water.searched & (contrast > limits["seed"])]] = True
+    seeds[labels[sharp | faint]] = True
     seeds[0] = False
     decks = _decks(labels, seeds, scene)
     rejected = dict.fromkeys(REASONS, 0)
     objects = {}
     fewest = max(int(np.ceil(parameters.firm_area / scene.pixel**2)), parameters.fewest_firm)
+    # Nothing is sharper than the radar sees.
+    least = 2 if scene.resolution > parameters.sharp * scene.pixel else 1
     places = ndimage.find_objects(labels)
     for number in np.flatnonzero(seeds):
         corner = np.array([part.start for part in places[number - 1]])
         pixels = np.argwhere(labels[places[number - 1]] == number) + corner
         values = contrast[pixels[:, 0], pixels[:, 1]]
-        if (values > limits["firm"]).sum() < fewest and values.max() < limits["lone"]:
+        lone = values.max() > limits["lone"] and len(pixels) >= least
+        wide = faint[pixels[:, 0], pixels[:, 1]].any() and (values > limits["grow"]).sum() >= fewest
+        if (values > limits["firm"]).sum() < fewest and not lone and not wide:
             rejected["few_pixels"] += 1
             continue
         box = _box(_outline(pixels, values, limits["grow"], parameters), scene.size)
@@ -537,6 +775,14 @@ def _objects(
         else:
             objects[int(number)] = (pixels.astype(np.float64), box, _is_moored(pixels, scene))
     return labels, objects, rejected
+
+
+def _faint(sharp: Booleans, scene: _Scene) -> Booleans:
+    """Pixels that only the mean over the size of a ship tells from water."""
+    if scene.coarse is None:
+        return np.zeros_like(sharp)
+    clear = ndimage.minimum_filter(scene.water.searched, 2 * scene.coarse.half + 1)
+    return np.asarray(scene.coarse.bright & clear & ~_near(sharp, 1.5 * scene.coarse.half + 1.0))
 
 
 def _outline(
@@ -619,8 +865,12 @@ def _reason(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambiguity: A
     slack = 2 * scene.resolution
     if box.length > parameters.longest + slack or box.width > parameters.widest + slack:
         return "too_large"
+    if scene.static is not None and scene.static[pixels[:, 0], pixels[:, 1]].mean() >= parameters.static_share:
+        return "static"
     if _is_islet(pixels, box, scene):
         return "islet"
+    if _joins_banks(pixels, scene):
+        return "bridge"
     if ambiguity is not None and _is_ambiguity(pixels, box, scene, ambiguity):
         return "ambiguity"
     return None
@@ -633,15 +883,49 @@ def _is_islet(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene) -> bool:
     if scene.water.patches[at].mean() < parameters.islet_share:
         return False
     land = scene.brightness[~scene.water.open & scene.water.valid]
-    dim = land.size > 0 and scene.brightness[at].mean() < parameters.islet_ratio * np.median(land)
+    own = float(scene.brightness[at].mean())
+    dim = land.size > 0 and own < parameters.islet_ratio * np.median(land)
     stout = box.length < parameters.islet_slenderness * box.width
+    # No ship of a size that counts is darker than most of the land.
+    dark = land.size > 0 and own < np.quantile(land, parameters.islet_quantile)
     around = tuple(slice(max(axis.min() - parameters.link, 0), axis.max() + parameters.link + 1) for axis in at)
     rest = scene.water.patches[around].copy()
     rest[at[0] - around[0].start, at[1] - around[1].start] = False
     beside = scene.contrast[around][rest & np.isfinite(scene.contrast[around])]
     # Around a ship that the mask left out lies water; the rest of an islet is land.
     land_beside = beside.size >= parameters.islet_rest and np.median(beside) > parameters.islet_contrast
-    return bool(dim and stout) or bool(land_beside)
+    broad = box.width > parameters.islet_width * box.length + 2.0 * scene.resolution
+    return any((dim and stout, dark, broad, land_beside))
+
+
+def _joins_banks(pixels: npt.NDArray[np.intp], scene: _Scene) -> bool:
+    """Whether an object is about as bright all the way from bank to bank: a bridge as wide as the water is."""
+    reach = int(scene.water.depth[pixels[:, 0], pixels[:, 1]].max()) + 2
+    corner = np.maximum(pixels.min(axis=0) - reach, 0)
+    around = tuple(slice(low, high) for low, high in zip(corner, pixels.max(axis=0) + reach + 1, strict=True))
+    banks, count = ndimage.label(~scene.water.open[around] & scene.water.valid[around], structure=_ALL_AROUND)
+    if count < 2:
+        return False
+    sizes = np.bincount(banks.ravel())
+    sizes[0] = 0
+    sides = np.argsort(sizes)[-2:]
+    middle = tuple(np.rint(pixels.mean(axis=0) - corner).astype(int))
+    away, nearest = zip(
+        *(ndimage.distance_transform_edt(banks != side, return_indices=True) for side in sides), strict=True
+    )
+    line = (nearest[1] - nearest[0])[(slice(None), *middle)].astype(np.float64)
+    # Land on the same side twice, as a bank and an islet before it, is no crossing.
+    if np.hypot(*line) < scene.parameters.opposite * (away[0][middle] + away[1][middle]):
+        return False
+    flow = np.array([-line[1], line[0]]) / max(float(np.hypot(*line)), 1.0)
+    along = np.tensordot(flow, np.indices(banks.shape) - np.array(middle)[:, None, None], axes=1)
+    span = float(np.ptp((pixels - corner - np.array(middle)) @ flow))
+    strip = scene.water.open[around] & (np.abs(along) <= max(span / 4, 1.0))
+    share = away[0][strip] / (away[0][strip] + away[1][strip])
+    steps = np.floor(share * max(round(float(np.hypot(*line))) - 1, 1)).astype(int)
+    count_of = np.bincount(steps)
+    profile = np.bincount(steps, weights=scene.brightness[around][strip])[count_of > 0] / count_of[count_of > 0]
+    return bool(profile.min() >= scene.parameters.opposite_share * profile.mean())
 
 
 def _is_ambiguity(pixels: npt.NDArray[np.intp], box: _Box, scene: _Scene, ambiguity: Ambiguity) -> bool:

@@ -5,12 +5,15 @@ rho7 / rho5 tells it from ground; candidates must exceed their surroundings of 6
 fire wraps around or saturates and is told by 1.6 um. Roofs and bare ground are as bright at 1.6 um as at 2.2 um, sun
 glint is as bright at all wavelengths, and so is smoke that hides the ground.
 
-The radiative power is an estimate of low quality: the two bands give the temperature of the hottest part, and power
-from that temperature and the area it fills,
+The radiative power is an estimate within a factor. Two bands give the temperature of what flames and the area it fills,
 
-    dL7 / dL6 = B(2.2, T) / B(1.6, T),   FRP = A sigma T^4 dL7 / B(2.2, T),
+    dL7 / dL6 = B(2.2, T) / B(1.6, T),   FRP = A sigma T^4 dL / B(T),
 
-which leaves out what smoulders, and is a lower limit where the band is saturated.
+but most flames saturate the band near 2.2 um, and then the one near 1.6 um tells the power, ten times over between
+800 and 1300 K. What is usual of flames is therefore held against what the pixels at and beside the fire say: those that
+nothing saturates by the ratio of their bands, as far as the ground beneath is known, those that the longer band
+saturates by being no hotter than both together allow. The spread of the power over the temperatures that remain is its
+sigma. Where both bands are saturated, it is a lower limit. What only smoulders hardly shines at 2 um and is left out.
 """
 
 import math
@@ -59,14 +62,27 @@ class SwirFireParameters:
         Zenith angle of the sun from which it is night [degree].
     wavelengths : tuple of float
         Effective wavelengths of the bands near 1.6 and 2.2 um [um].
+    irradiance : tuple of float
+        Irradiance of the sun in these bands, which near 1.6 um is that of a hotter body than the sun's mean: published
+        for the bands 11 and 12 of MSI [W m-2 um-1].
     saturation : float
         Reflectance near 2.2 um from which the band is taken as saturated [1].
     usual_temperature : float
-        Temperature of a fire where the bands do not give one [K].
+        Usual temperature of flames [K].
+    temperature_doubt : float
+        Standard deviation of the temperature of flames [K].
     temperatures : tuple of float
         Coldest and hottest temperature looked for [K].
+    glow : float
+        Excess near 2.2 um from which a pixel beside a fire tells its temperature [1].
+    glow_reach : int
+        Distance of such pixels [pixel].
+    ground_doubt : float
+        Standard deviation of the ground beneath a fire, ash or plants, in either band [1].
+    most_doubt : float
+        Largest relative standard deviation that is stated [1].
     spread : float
-        Relative standard deviation of the power [1].
+        Relative standard deviation of the power for fires that are not of one temperature [1].
     """
 
     certain: tuple[float, float, float] = (2.5, 0.3, 0.5)
@@ -80,10 +96,16 @@ class SwirFireParameters:
     night_swir: float = 0.1
     night_zenith: float = 88.0
     wavelengths: tuple[float, float] = (1.61, 2.2)
+    irradiance: tuple[float, float] = (245.6, 85.2)
     saturation: float = 1.2
-    usual_temperature: float = 900.0
+    usual_temperature: float = 1000.0
+    temperature_doubt: float = 150.0
     temperatures: tuple[float, float] = (600.0, 1500.0)
-    spread: float = 0.5
+    glow: float = 0.25
+    glow_reach: int = 4
+    ground_doubt: float = 0.05
+    most_doubt: float = 2.0
+    spread: float = 0.3
 
 
 class ReflectanceScene(NamedTuple):
@@ -118,6 +140,8 @@ class SwirFireField(NamedTuple):
     """Key of `CAUSES`, 0 where nothing burns [1]."""
     power: Float32Array
     """Radiative power of the pixel [MW], NaN where there is no fire."""
+    power_sigma: Float32Array
+    """Its standard deviation for doubt of ground and temperature [MW]."""
     saturated: BoolArray
     """Fires whose power is a lower limit."""
 
@@ -167,8 +191,8 @@ def detect(
     degrees = [active_fire.HIGH, active_fire.NOMINAL]
     confidence = np.select([certain & burning, burning], degrees, default=0).astype(np.uint8)
     confidence[burning & (water | cloud)] = active_fire.LOW
-    power, saturated = _power(scene, burning, pixel_area, sun_zenith, chosen)
-    return SwirFireField(classes, confidence, cause, power, saturated & burning)
+    power, sigma, saturated = _power(scene, burning, pixel_area, sun_zenith, chosen)
+    return SwirFireField(classes, confidence, cause, power, sigma, saturated & burning)
 
 
 def _ratio(scene: ReflectanceScene) -> Float32Array:
@@ -230,35 +254,71 @@ def _contextual(
 
 def _power(
     scene: ReflectanceScene, burning: BoolArray, area: float, sun_zenith: float, chosen: SwirFireParameters
-) -> tuple[Float32Array, BoolArray]:
-    """Power of every fire pixel from the temperature that the two bands agree on."""
+) -> tuple[Float32Array, Float32Array, BoolArray]:
+    """Power of every fire pixel, its standard deviation, and where it is a lower limit."""
     cosine = max(math.cos(math.radians(sun_zenith)), math.cos(math.radians(chosen.night_zenith)))
+    white = np.array(chosen.irradiance) * cosine / math.pi
     points = np.argwhere(burning)
     usable = ~burning & np.isfinite(scene.swir1) & np.isfinite(scene.swir2)
     table = _active_fire_kernels.swir_backgrounds(
         points, scene.swir1, scene.swir2, usable, chosen.half, chosen.least_count
     )
     ground = np.where(np.isfinite(table[:, [1, 3]]), table[:, [1, 3]], 0.0)
-    radiance = []
-    for number, layer in enumerate((scene.swir1, scene.swir2)):
-        above = np.maximum(layer[burning].astype(np.float64) - ground[:, number], 0.0)
-        sun = fire_power.solar_irradiance(chosen.wavelengths[number])
-        radiance.append(above * sun * cosine / math.pi)
-    temperature = _temperature(radiance[0], radiance[1], chosen)
-    emitted = fire_power.radiance(temperature, wavelength=chosen.wavelengths[1])
-    share = np.minimum(radiance[1] / emitted, 1.0)
-    power = np.full(burning.shape, np.nan, dtype=np.float32)
-    power[burning] = 1e-6 * area * fire_power.STEFAN_BOLTZMANN * share * temperature**4
+    own = np.stack([scene.swir1[burning], scene.swir2[burning]], axis=1).astype(np.float64)
+    above = np.maximum(own - ground, 0.0)
     with np.errstate(invalid="ignore"):
-        saturated = (scene.swir2 >= chosen.saturation) | (scene.swir1 >= chosen.saturation)
-    return power, saturated
+        full = own >= chosen.saturation
+        # What folds at 2 um is saturated too.
+        full[:, 1] |= (own[:, 0] > chosen.core[0]) & (own[:, 1] < own[:, 0])
+    glow = _active_fire_kernels.swir_glow(
+        points, scene.swir1, scene.swir2, ground, chosen.saturation, chosen.glow, chosen.glow_reach
+    )
+    weight = _temperatures(glow, ground, white, chosen)
+    # The longer band says more of what is cool, as long as it is not saturated.
+    band = np.where(full[:, 1], 0, 1)
+    light = above[np.arange(len(points)), band] * white[band]
+    logarithm, doubt = _log_power(light, band, weight, chosen)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        doubt = np.hypot(doubt, chosen.ground_doubt * white[band] / light)
+    power, sigma = (np.full(burning.shape, np.nan, dtype=np.float32) for _ in range(2))
+    # Where nothing measures it, the power is at least what the hottest flames in reason would have.
+    power[burning] = 1e-6 * area * np.exp(np.where(full[:, 0], logarithm - doubt, logarithm))
+    sigma[burning] = power[burning] * np.minimum(doubt, chosen.most_doubt)
+    saturated = np.zeros(burning.shape, dtype=bool)
+    saturated[burning] = full[:, 0]
+    return power, sigma, saturated
 
 
-def _temperature(short: FloatArray, long: FloatArray, chosen: SwirFireParameters) -> FloatArray:
-    """Temperature at which two bands have the ratio of radiance seen; the usual one where the shorter shows nothing."""
-    trial = np.linspace(*chosen.temperatures, 181)
+def _temperatures(glow: FloatArray, ground: FloatArray, white: FloatArray, chosen: SwirFireParameters) -> FloatArray:
+    """Weight of every temperature at every fire pixel (pixel, temperature), adding up to one [1]."""
+    trial = np.linspace(*chosen.temperatures, 91)
     one, two = (fire_power.radiance(trial, wavelength=wavelength) for wavelength in chosen.wavelengths)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = short / long
-    found = np.interp(ratio, one / two, trial)
-    return np.where(np.isfinite(ratio) & (short > 0.0), found, chosen.usual_temperature)
+    # Reflectance near 1.6 um per reflectance near 2.2 um that flames add.
+    curve = (one / white[0]) / (two / white[1])
+    product, square, total, least = glow.T[:, :, None]
+    cost = np.broadcast_to(
+        ((trial - chosen.usual_temperature) / chosen.temperature_doubt) ** 2, (len(glow), len(trial))
+    )
+    seen = square > 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = (product / square - curve) / (chosen.ground_doubt * total / square)
+        beyond = (curve * (chosen.saturation - ground[:, 1:]) - least) / chosen.ground_doubt
+    cost = cost + np.where(seen, apart**2, 0.0) + np.where(np.isfinite(least), np.maximum(beyond, 0.0) ** 2, 0.0)
+    weight = np.exp(-0.5 * (cost - cost.min(axis=1, keepdims=True)))
+    normal: FloatArray = weight / weight.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _log_power(
+    light: FloatArray, band: npt.NDArray[np.intp], weight: FloatArray, chosen: SwirFireParameters
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of the logarithm of the power of radiance in a band [W m-2]."""
+    trial = np.linspace(*chosen.temperatures, 91)
+    emitted = np.stack([fire_power.radiance(trial, wavelength=wavelength) for wavelength in chosen.wavelengths])[band]
+    with np.errstate(divide="ignore"):
+        share = np.minimum(light[:, None] / emitted, 1.0)
+        logarithm = np.log(fire_power.STEFAN_BOLTZMANN * share * trial**4)
+    mean = np.sum(weight * logarithm, axis=1)
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.sum(weight * (logarithm - mean[:, None]) ** 2, axis=1))
+    return mean, spread

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from retrieval.surface import _radar_water_kernels
 
@@ -20,6 +21,8 @@ Singles = npt.NDArray[np.float32]
 
 _TINY = 1e-12
 _LEAST_WEIGHT = 1e-4
+_DECIBEL = 10.0 / np.log(10.0)
+_FEWEST_LOOKS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +281,29 @@ def _group(mean: list[list[float]], spread: list[float], width: float) -> Group:
     return Group(centers, covariance, dimensions, 1.0 / width**dimensions)
 
 
+def dark_ground(mixture: Mixture, *, part: float, spread: float) -> Mixture:
+    """Ground nearly as dark as water, of radar features alone, told as the wet side: darker than its mean counts as it.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Kinds of a scene with a radar group.
+    part : float
+        Where its mean lies on the way from the darkest water to the darkest land [1].
+    spread : float
+        Standard deviation of each polarization [dB].
+
+    Returns
+    -------
+    Mixture
+        One kind, without a dry side.
+    """
+    radar = mixture.groups[0]
+    wet, dry = (radar.mean[side].min(axis=0) for side in (mixture.water, ~mixture.water))
+    group = radar._replace(mean=(wet + part * (dry - wet))[None], covariance=np.eye(2)[None] * spread**2)
+    return Mixture((group,), np.ones(1), np.ones(1, dtype=bool), mixture.floor)
+
+
 def fit(
     sample: Doubles,
     *,
@@ -400,6 +426,56 @@ def log_densities(features: Singles, mixture: Mixture) -> Singles:
         out,
     )
     return out
+
+
+def speckled(mixture: Mixture, *, looks: float) -> Mixture:
+    """The same kinds as unfiltered backscatter shows them.
+
+    The logarithm of a gamma variate of mean 1 has the mean psi(L) - ln(L) and the variance psi'(L) (Oliver and Quegan
+    2004, section 4.3; Abramowitz and Stegun, section 6.4).
+
+    Parameters
+    ----------
+    mixture : Mixture
+        Kinds, as filtered backscatter shows them.
+    looks : float
+        Equivalent number of looks of the unfiltered [1].
+
+    Returns
+    -------
+    Mixture
+        Means moved and variances raised in the radar group; other groups unchanged.
+    """
+    shift, variance = speckle(looks)
+    groups = []
+    for group in mixture.groups:
+        if not _is_radar(group):
+            groups.append(group)
+            continue
+        mean, covariance = group.mean.copy(), group.covariance.copy()
+        for axis in range(group.dimensions):
+            mean[:, axis] += shift
+            covariance[:, axis, axis] += variance
+        groups.append(group._replace(mean=mean, covariance=covariance))
+    return mixture._replace(groups=tuple(groups))
+
+
+def speckle(looks: float) -> tuple[float, float]:
+    """Mean and variance of speckle in decibels.
+
+    Parameters
+    ----------
+    looks : float
+        Equivalent number of looks [1].
+
+    Returns
+    -------
+    tuple of float
+        Mean [dB] and variance [dB2].
+    """
+    count = max(looks, _FEWEST_LOOKS)
+    mean = _DECIBEL * (special.digamma(count) - np.log(count))
+    return float(mean), float(_DECIBEL**2 * special.polygamma(1, count))
 
 
 def _is_radar(group: Group) -> bool:

@@ -55,6 +55,24 @@ def radar(path: Path, water: npt.NDArray[np.bool_], *, day: int, seed: int) -> P
     return raster(path, backscatter(water, seed), ("vv", "vh"), ACQUISITIONDATETIME=taken, **about)
 
 
+def thermal(path: Path, *, warmest: float, night: bool = False) -> Path:
+    """Ground of about 300 K at 375 m with two hot pixels, by day with the reflectance of dry land."""
+    random = np.random.default_rng(8)
+    t4 = 302 + 0.6 * random.normal(size=(SIZE, SIZE))
+    t11 = 297 + 0.5 * random.normal(size=(SIZE, SIZE))
+    t4[100, 20:22], t11[100, 20:22] = warmest, t11[100, 20:22] + 6
+    layers, names = [t4, t11], ["t4", "t11"]
+    for name, level in (("red", 0.12), ("nir", 0.22), ("swir2", 0.2)):
+        layers.append(np.full((SIZE, SIZE), np.nan) if night else level + 0.01 * random.normal(size=(SIZE, SIZE)))
+        names.append(name)
+    taken = "2026-07-15T18:40:00Z" if night else "2026-07-15T05:40:00Z"
+    made = raster(path, np.stack(layers), tuple(names), ACQUISITIONDATETIME=taken, SENSOR="VIIRS SNPP")
+    with rasterio.open(made, "r+") as file:
+        file.transform = Affine(375, 0, 600_000, 0, -375, 3_300_000)
+        file.units = ("K", "K", "", "", "")
+    return made
+
+
 def objects(path: Path, shapes: list[shapely.Geometry], **columns: list[str]) -> Path:
     fields = tuple(feature_table.FeatureField(name=name, title_en=name, title_zh=name, kind="text") for name in columns)
     table = feature_table.FeatureTable(
@@ -189,6 +207,60 @@ def test_a_flood_is_mapped_published_and_alerted_by_district(here: workspace.Wor
     assert {info.findtext(f"{CAP}language") for info in record.findall(f"{CAP}info")} == {"zh-CN", "en-US"}
     for one in alerts:
         assert here.catalog.item(one.item_id) is not None
+
+
+@pytest.mark.parametrize("night", [False, True])
+def test_a_thermal_scene_gives_fires_by_day_and_by_night(
+    here: workspace.Workspace, tmp_path: Path, night: bool
+) -> None:
+    emergency_run.land([thermal(tmp_path / "heat.tif", warmest=355.0, night=night)], here)
+    reply = ask(here, "fire")
+    assert reply.succeeded, reply
+    (answer,) = reply.answers
+    assert here.catalog.item(answer.item or "") is not None
+    made = document(here, "sector_product")
+    held = {name: here.read_asset(file.key, file.sha256) for name, file in made.files.items()}
+    (fire,) = json.loads(held["active_fire.geojson"])["features"]
+    assert fire["properties"]["pixels"] == 2
+    assert fire["properties"]["sensor"] == "viirs"
+    assert fire["properties"]["frp_mw"] > 1
+    assert fire["properties"]["daynight"] == ("N" if night else "D")
+    assert len(answer.alerts) == 1
+    assert json.loads(held["quality.json"])["facts"]["fires"] == 1
+
+
+def test_roads_that_the_flood_reaches_are_a_product_and_without_roads_it_says_so(
+    here: workspace.Workspace, tmp_path: Path
+) -> None:
+    supply(here, tmp_path)
+    before, after = radar(tmp_path / "a.tif", RIVER, day=3, seed=1), radar(tmp_path / "b.tif", FLOODED, day=15, seed=2)
+    emergency_run.land([before, after], here)
+    (refused,) = ask(here, "segments").answers
+    assert refused.state == "not_applicable"
+    assert "segments" in (refused.reason or "")
+    lines = [
+        shapely.LineString([(600_100, 3_270_000 - 10 * row - 5), (602_300, 3_270_000 - 10 * row - 5)])
+        for row in (95, 220)
+    ]
+    path = objects(tmp_path / "roads.gpkg", lines, id=["wet", "dry"], kind=["road"] * 2)
+    key = archive.landing_key("landed_auxiliary", "segments", path.name)
+    here.store.put_new(here.settings.bucket("landing"), key, path, media_type="application/octet-stream")
+    landing.register(here, kind="landed_auxiliary")
+    stage = chain.stage("ingest_auxiliary")
+    execution.run_units(stage, execution.due_units(stage, here.ledger), here)
+    reply = ask(here, "segments", since="2026-07-09")
+    assert reply.succeeded, reply
+    made = document(here, "sector_product")
+    held = {name: here.read_asset(file.key, file.sha256) for name, file in made.files.items()}
+    told = {
+        one["properties"]["segment_id"]: one["properties"]
+        for one in json.loads(held["exposed_segments.geojson"])["features"]
+    }
+    assert {name: one["state"] for name, one in told.items()} == {"wet": "exposed", "dry": "clear"}
+    assert told["wet"]["exposed_share_low"] > 0.5
+    assert told["wet"]["slope_state"] == "not_assessed"
+    districts = json.loads(held["statistics.json"])["districts"]
+    assert {zone["code"] for zone in districts} == {"500112", "500101"}
 
 
 def _gauge_layer(path: Path) -> str:

@@ -68,11 +68,12 @@ def test_every_product_is_made_with_the_dates_that_hold_data(fused):
             continue
         assert built.quality["level"] == "nominal", product.code
         assert built.statistics["area"]["area_m2"] == pytest.approx(1e6, rel=1e-3)
-    # A square of farmland without heights, footprints of buildings or a river to look for ships on.
+    # A square of farmland without heights, footprints of buildings, a river to look for ships on, or roads supplied.
     assert refused == {
         "landslide-candidates": "layer_missing",
         "damage-grades": "layer_missing",
         "ship-detection": "no_water",
+        "exposed-segments": "segments_missing",
     }
     assert package.build(fused, definition=registry.definition_of("land-cover")).quality["dates_used"] == 10
 

@@ -47,3 +47,14 @@ def test_ships_of_forty_meters_are_found_with_few_false_alarms():
     scores = np.abs([score for part in parts for score in part[4]])
     assert np.mean(scores < 1) >= 0.5
     assert np.mean(scores < 2) >= 0.85
+
+
+def test_islets_of_lakes_and_bridges_of_narrow_rivers_are_no_ships():
+    scenes = [ship_scene.simulate_ship_scene(seed, shape=(600, 600), water="lake") for seed in range(301, 307)]
+    narrow = {"river_width": 90.0, "moored_rows": 0, "shortest": 40.0, "longest": 110.0, "moving": False}
+    scenes += [ship_scene.simulate_ship_scene(seed, shape=(500, 500), **narrow) for seed in range(311, 315)]
+    hits, wanted, false, area = (sum(parts) for parts in zip(*(judged(scene)[:4] for scene in scenes), strict=True))
+    assert wanted >= 50
+    assert area > 95
+    assert hits >= 0.9 * wanted
+    assert false <= 1

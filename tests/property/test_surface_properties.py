@@ -2,6 +2,7 @@
 
 import numpy as np
 import rasterio
+import shapely
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ from odc.geo.geobox import GeoBox
 
 from processors.imagery import grid
 from processors.imagery import qa as qa_bits
-from products.sectors import definition, registry
+from products import exposure
+from products.sectors import definition, exposed_segments, registry
 from retrieval.surface import observation, spectral_index, water
 
 BANDS = ("blue", "green", "red", "nir", "swir1")
@@ -49,12 +51,22 @@ def layers_of(product: definition.ProductDefinition, dataset: xr.Dataset) -> def
         return refused.cause
 
 
+def everywhere() -> exposed_segments.Segments:
+    """A road over every pixel."""
+    blank = np.array([None], dtype=object)
+    deck = np.array([shapely.box(*GEOBOX.boundingbox.bbox)], dtype=object)
+    named = exposure.Named(np.array(["a"], dtype=object), np.array(["road"], dtype=object), blank, blank)
+    return exposed_segments.Segments(named, deck, str(GEOBOX.crs))
+
+
 @settings(max_examples=40, deadline=None)
 @given(spectra, sigmas, flags, radar)
 def test_no_product_speaks_over_pixels_without_usable_data(values, sigma, qa, backscatter):
     dataset = fused(values, sigma, qa, backscatter)
     usable = (observation.optical_usable(dataset) | observation.radar_usable(dataset)).any("time").values
-    for product in registry.definitions():
+    on_roads = exposed_segments.with_segments(exposed_segments.DEFINITION, everywhere())
+    others = [product for product in registry.definitions() if product.code != on_roads.code]
+    for product in (*others, on_roads):
         layers = layers_of(product, dataset)
         if isinstance(layers, str):
             assert layers in {"too_few_dates", "no_usable_pixel", "band_missing", "layer_missing", "no_water"}

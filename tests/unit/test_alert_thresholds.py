@@ -90,3 +90,25 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text):
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(BadInputError, match="cannot be read"):
         alert_thresholds.read(tmp_path / "none.yaml")
+
+
+def test_the_share_below_which_a_severity_is_left_is_read_or_that_of_the_code(tmp_path: Path):
+    path = written(tmp_path)
+    assert alert_thresholds.parameters(path) == alert.AlertParameters()
+    text = path.read_text(encoding="utf-8")
+    other = tmp_path / "other.yaml"
+    other.write_text(f"leave_share: 0.7\n{text}", encoding="utf-8")
+    assert alert_thresholds.parameters(other).leave == 0.7
+    assert alert_thresholds.read(other) == alert_thresholds.read(path)
+    for wrong in ("0", "1.2", "true", "much"):
+        other = tmp_path / f"{wrong}.yaml"
+        other.write_text(f"leave_share: {wrong}\n{text}", encoding="utf-8")
+        with pytest.raises(BadInputError, match="leave_share") as caught:
+            alert_thresholds.parameters(other)
+        assert caught.value.cause == "thresholds_invalid"
+
+
+def test_the_shipped_share_is_in_force(monkeypatch):
+    here = settings.current()
+    monkeypatch.setattr(settings, "current", lambda: here.model_copy(update={"alert_thresholds": None}))
+    assert alert_thresholds.parameters_in_force().leave == 0.9

@@ -319,3 +319,103 @@ def test_equal_layers_give_equal_packages(flood):
     assert {name: asset.content for name, asset in again.assets.items()} == {
         name: asset.content for name, asset in flood.assets.items()
     }
+
+
+def test_the_version_of_the_parameters_stands_in_provenance_and_report(flood):
+    versioned = package.assemble(layers(), subject(), definition=declared(parameters_version="2026-07 reservoir"))
+    (entity,) = (
+        entity
+        for name, entity in json.loads(versioned.assets["prov.json"].content)["entity"].items()
+        if name.startswith("tl:item/")
+    )
+    assert entity["parameters_version"] == "2026-07 reservoir"
+    assert json.loads(versioned.assets["quality.json"].content)["parameters_version"] == "2026-07 reservoir"
+    assert b"parameters_version" not in flood.assets["prov.json"].content
+
+
+def many() -> list[statistics.Zone]:
+    """Twelve strips of districts from west to east, the pond in the fourth to the sixth."""
+    return [
+        statistics.Zone(
+            code=f"5001{number:02d}",
+            name_en=f"District {number}",
+            name_zh=f"第{number}区",
+            geometry=shapely.box(600_000 + 100 * number, 3_299_100, 600_100 + 100 * number, 3_300_000),
+            crs="EPSG:32648",
+        )
+        for number in range(12)
+    ]
+
+
+def test_the_districts_most_concerned_come_first_and_the_print_says_how_many_it_left_out():
+    built = package.assemble(layers(features=(boats(),)), subject(), definition=declared(), zones=many())
+    content = built.assets["brief_en.html"].content.decode()
+    order = re.findall(r"<td>(5001\d\d)</td>", content)
+    assert len(order) == 12
+    assert set(order[:3]) == {"500103", "500104", "500105"}
+    # A boat, but no flood.
+    assert order[3] == "500110"
+    assert content.count('<tr class="more">') == 4
+    assert "the 8 districts most concerned; statistics.csv holds all 12" in content
+    few = package.assemble(layers(), subject(), definition=declared(), zones=zones())
+    assert "most concerned" not in Page(few.assets["brief_en.html"].content).words
+
+
+def test_a_page_names_a_few_inputs_and_counts_the_others():
+    many_inputs = dataclasses.replace(subject(), inputs=tuple({"id": f"scene-{number}"} for number in range(9)))
+    built = package.assemble(layers(), many_inputs, definition=declared())
+    words = Page(built.assets["brief_en.html"].content).words
+    assert "scene-0, scene-1, scene-2 and 6 more (see prov.json)" in words
+    assert "scene-3" not in words
+
+
+def test_without_a_pixel_the_figures_are_no_zeros(nothing):
+    content = nothing.assets["brief_en.html"].content
+    assert b"0 ha (-)" not in content
+    assert content.count(b'<td class="n">-</td><td class="n">-</td>') == 2
+
+
+def listed() -> package.ProductPackage:
+    product = declared(kind="objects", layers=(), classes=(), outlined=())
+    found = definition.SectorLayers(
+        data=xr.Dataset(), uncertainty=xr.Dataset(), dates=np.array([0]), features=(boats(),), facts={"found": 2}
+    )
+    return package.assemble(found, subject(), definition=product, zones=zones())
+
+
+def test_a_product_of_objects_has_no_raster_and_all_the_rest():
+    built = listed()
+    assert not [name for name in built.assets if name.endswith(".tif")]
+    assert {"objects.gpkg", "boats.geojson", "quicklook.png", "statistics.csv", "brief_zh.html", "prov.json"} <= set(
+        built.assets
+    )
+    assert built.statistics["area"]["objects"] == {"boats": 2}
+    assert [zone["objects"] for zone in built.statistics["districts"]] == [{"boats": 1}, {"boats": 1}]
+    assert built.quality["excluded_share"] == pytest.approx(0.1, rel=1e-4)
+    assert built.properties["uncertainty"] == "per_object"
+    rows = built.assets["statistics.csv"].content.decode("utf-8-sig").splitlines()
+    assert sum("boats" in row for row in rows) == 3
+    words = Page(built.assets["brief_zh.html"].content).words
+    assert "船只" in words
+    assert "2 个要素" in words
+
+
+def test_objects_of_a_scene_nobody_could_see_are_insufficient_data():
+    blind = dataclasses.replace(subject(), evidence=statistics.Evidence(np.zeros(SHAPE), np.zeros(SHAPE)))
+    found = definition.SectorLayers(data=xr.Dataset(), uncertainty=xr.Dataset(), dates=np.array([0]))
+    product = declared(kind="objects", layers=(), classes=(), outlined=())
+    built = package.assemble(found, blind, definition=product)
+    assert built.quality["level"] == "insufficient"
+    assert "Insufficient data" in Page(built.assets["brief_en.html"].content).words
+
+
+def test_objects_of_a_class_are_drawn_in_its_colour():
+    table = boats()
+    told = feature_table.FeatureField(name="class_value", title_en="Class", title_zh="类", kind="integer")
+    fields = (*table.fields, told)
+    values = {**table.columns, "class_value": np.array([1, 255])}
+    classed = dataclasses.replace(table, fields=fields, columns=values)
+    (drawn,) = package._overlays(classed, declared(), "#000000")
+    assert (drawn.colour, drawn.label_en, len(drawn.geometry)) == ("#d7301f", "Flooded", 1)
+    (plain,) = package._overlays(table, declared(), "#123456")
+    assert (plain.colour, len(plain.geometry)) == ("#123456", 2)

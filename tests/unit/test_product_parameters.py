@@ -119,3 +119,17 @@ def test_a_file_that_is_not_there_or_names_nothing_changes_nothing_silently(tmp_
     empty.write_text("version: '1'\nproducts:\n", encoding="utf-8")
     unchanged: definition.ProductDefinition = product_parameters.overridden(PRODUCT, empty)
     assert unchanged is PRODUCT
+
+
+def test_the_version_of_the_file_is_known_where_it_changes_anything(tmp_path: Path):
+    path = tmp_path / "products.yaml"
+    path.write_text(
+        yaml.safe_dump({"version": "2026-07 reservoir", "products": {CODE: {"named": "fixed"}}}), encoding="utf-8"
+    )
+    assert product_parameters.overridden(PRODUCT, path).parameters_version == "2026-07 reservoir"
+    assert PRODUCT.parameters_version == ""
+    other = registry.definition_of("flood-extent")
+    assert product_parameters.overridden(other, path).parameters_version == ""
+    path.write_text("version: ''\nproducts:\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match="version is empty"):
+        product_parameters.overridden(PRODUCT, path)

@@ -288,7 +288,41 @@ def test_a_blazing_pixel_needs_no_background():
     found = land.found(cloud=cloud)
     assert found.classes[20, 20] == active_fire.FIRE
     assert found.confidence[20, 20] == active_fire.LOW
-    assert np.isnan(assembled(land, found).power[0])
+    # Its own temperature near 11 um stands for the ground: the power is known, and in doubt by all of that ground.
+    event = assembled(land, found)
+    assert event.power[0] == pytest.approx(400.0, rel=0.25)
+    assert not event.lower_limit[0]
+    ground = planck(300.0, 3.96) * fire_power.megawatts_per_radiance(land.size**2, coefficient=3.0e-9)
+    assert event.power_sigma[0] > ground
+
+
+def test_a_fire_in_a_gap_of_cloud_by_night_has_a_power_in_both_bands():
+    land = Landscape(VIIRS, ground=285.0, day=False)
+    land.burn((20, 20), 60.0)
+    cloud = np.ones((SIDE, SIDE), dtype=bool)
+    cloud[20, 20:22] = False
+    event = assembled(land, land.found(cloud=cloud))
+    assert event.power[0] == pytest.approx(60.0, rel=0.25)
+    assert np.isfinite(event.power_sigma[0])
+
+
+def test_a_fire_in_a_kilometer_that_is_no_warmer_than_many_grounds_is_found_by_its_looks():
+    land = Landscape(MODIS)
+    draw = np.random.default_rng(3)
+    bare = draw.random((SIDE, SIDE))
+    places = [(15, 15), (15, 40), (40, 15), (40, 40)]
+    for place in places:
+        bare[place] = 0.25
+    for name, wave in land.waves.items():
+        warmth = 296.0 + 14.0 * bare + draw.normal(0.0, 0.3, (SIDE, SIDE))
+        land.light[name] = planck(warmth, wave) + (0.06 + 0.05 * bare) * land.sun * (name == "t4")
+    land.red, land.nir = 0.04 + 0.1 * bare, 0.38 - 0.2 * bare
+    quiet = land.found()
+    assert not (quiet.classes == active_fire.FIRE).any()
+    for place in places:
+        land.burn(place, 7.0)
+    found = land.found()
+    assert np.argwhere(found.classes == active_fire.FIRE).tolist() == [list(place) for place in places]
 
 
 def test_a_fire_on_an_island_is_judged_by_what_there_is():

@@ -453,3 +453,18 @@ def test_a_list_of_fires_is_no_product_of_a_scene():
     with pytest.raises(definition.NotApplicableError):
         fire_list_product.DEFINITION.algorithm(fused(layers()), parameters=None)
     assert definition.describe(fire_list_product.DEFINITION)["kind"] == "objects"
+
+
+def test_no_result_takes_the_place_of_an_input_or_of_the_other(scene, tmp_path):
+    before = scene.read_bytes()
+    words = ["surface", "fire", "--scene", str(scene), "--bands", "t4=1,t11=2", "--sun-zenith", "40"]
+    for out, raster in ((tmp_path / "fires.gpkg", scene), (tmp_path / "a.gpkg", tmp_path / "a.gpkg"), (scene, None)):
+        made = CliRunner().invoke(
+            cli.app, [*words, "--out", str(out), *([] if raster is None else ["--raster", str(raster)]), "--json"]
+        )
+        assert made.exit_code != 0
+        assert json.loads(made.stdout)["cause"] == "output_is_input"
+        assert not out.exists() or out == scene
+    assert scene.read_bytes() == before
+    with pytest.raises(BadInputError, match="both results"):
+        active_fire_file.run(scene, tmp_path / "a.gpkg", bands=BANDS, raster=tmp_path / "a.gpkg")

@@ -307,7 +307,7 @@ def test_the_thresholds_shipped_are_read():
         ("Minor: 0.2", "Minor: 0"),
         ("Minor: 0.2", "Small: 0.2"),
         ("event_en:", "event:"),
-        ('version: "1"', "edition: 1"),
+        ('version: "2"', "edition: 2"),
         ("rules:", "rules: {"),
     ],
 )
@@ -320,3 +320,43 @@ def test_thresholds_nobody_knows_are_refused(tmp_path, old, new):
         alert_thresholds.read(file)
     assert caught.value.cause == "thresholds_invalid"
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "level"),
+    [
+        (4.51, None, None),
+        (4.49, "Update", "Moderate"),
+        (0.91, "Update", "Moderate"),
+        (0.89, "Update", "Minor"),
+        (5.0, None, None),
+    ],
+)
+def test_a_severity_in_force_is_left_only_clearly_below_its_threshold(value, message, level):
+    first = sent(found(5.1))
+    told = sent(found(value), before(first), item="item-2")
+    assert (None if told is None else told.message, None if told is None else told.severity) == (message, level)
+    # A first alert knows no such thing.
+    assert sent(found(value)).severity == alert.severity_of(RULE, value)
+
+
+def test_a_value_about_a_threshold_alerts_once_and_up_at_once():
+    first = sent(found(0.95))
+    assert first.severity == "Minor"
+    second = sent(found(1.0), before(first), item="item-2")
+    assert (second.message, second.severity) == ("Update", "Moderate")
+    for number, value in enumerate((0.97, 1.02, 0.93, 1.01)):
+        assert sent(found(value), before(second), item=f"item-{number + 3}") is None
+    sharp = alert.AlertParameters(leave=1.0)
+    fell = alert.follow(
+        RULE, found(0.97), previous=before(second), sender="eo@cq.example", sent=NOW, onset=NOW, item_id="item-9",
+        parameters=sharp,
+    )  # fmt: skip
+    assert (fell.message, fell.severity) == ("Update", "Minor")
+
+
+def test_an_alert_that_ran_out_holds_no_severity():
+    first = sent(found(5.1))
+    later = NOW + dt.timedelta(hours=RULE.valid_hours)
+    told = sent(found(4.9), before(first), at=later, item="item-2")
+    assert (told.message, told.severity) == ("Alert", "Moderate")

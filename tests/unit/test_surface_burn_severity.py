@@ -17,7 +17,7 @@ from processors.imagery import grid, qa
 from processors.quality import BadInputError
 from products.sectors import burn_severity as product
 from products.sectors import definition
-from retrieval.surface import burn_severity
+from retrieval.surface import burn_severity, burn_shift
 
 SIDE = 120
 STEPS = np.array([0.0, 180.0, 350.0, 550.0, 780.0])
@@ -178,18 +178,20 @@ def test_a_scene_without_usable_pixels_is_refused():
 
 
 def test_blocks_give_what_the_whole_gives():
-    land = Landscape(noise=0.02)
+    land = Landscape(noise=0.02, side=200)
     pair = land.pair()
-    found = burn_severity.season(pair)
+    found = burn_severity.season(pair)._replace(shift=burn_shift.Shift(0.3, -0.6, 0.01, True))
+    assert found.phenology is not None
     whole = burn_severity.classify(pair, season=found)
     halo = burn_severity.halo(burn_severity.BurnSeverityParameters())
     part = burn_severity.BurnPair(
-        *(None if layer is None else layer[40 - halo : 70 + halo, 50 - halo : 90 + halo] for layer in pair)
+        *(None if layer is None else layer[80 - halo : 110 + halo, 90 - halo : 130 + halo] for layer in pair)
     )
     block = burn_severity.classify(part, season=found)
+    assert len(np.unique(block.classes)) >= 3
     for name in burn_severity.BurnSeverity._fields:
         np.testing.assert_array_equal(
-            getattr(block, name)[halo : halo + 30, halo : halo + 40], getattr(whole, name)[40:70, 50:90]
+            getattr(block, name)[halo : halo + 30, halo : halo + 40], getattr(whole, name)[80:110, 90:130]
         )
 
 
@@ -245,6 +247,33 @@ def test_the_file_holds_what_the_arrays_give(files):
     pair = land.pair(red_before=land.layers["red", "before"], red_after=land.layers["red", "after"])
     with rasterio.open(folder / "burn.tif") as result:
         np.testing.assert_array_equal(result.read(1), severity(pair).classes)
+
+
+def test_bands_that_help_tell_ripening_fields_and_their_share_is_reported(tmp_path):
+    draw, side = np.random.default_rng(8), 180
+    forest = np.arange(side) < 90
+    part = np.where(forest, 0.0, 0.8 * np.kron(draw.random((18, 18)), np.ones((10, 10))))
+    green, dry = np.array([0.40, 0.08, 0.18, 0.06]), np.array([0.24, 0.20, 0.28, 0.11])
+    before = np.where(forest, np.array([0.30, 0.06, 0.14, 0.045])[:, None, None], green[:, None, None])
+    before = np.broadcast_to(before, (4, side, side))
+    after = before + part * (dry[:, None, None] - before)
+    after[:, 100:150, 20:70] *= np.array([0.4, 1.8, 0.95, 1.1])[:, None, None]
+    paths = [
+        write(tmp_path / f"{name}.tif", list((layers + draw.normal(0.0, 0.003, layers.shape)).astype(np.float32)))
+        for name, layers in (("one", before), ("two", after))
+    ]
+    numbers = {"nir": 1, "swir2": 2, "swir1": 3, "green": 4}
+    report = burn_severity_file.run(*paths, tmp_path / "burn.tif", bands=numbers)
+    with rasterio.open(tmp_path / "burn.tif") as result:
+        burnt = np.isin(result.read(1), (3, 4, 5, 6))
+    assert burnt[100:150, 20:70].mean() > 0.97
+    assert burnt[:, 90:].mean() < 0.01
+    assert report["other_change_share"] > 0.15
+    assert report["vegetation_kinds"] >= 2
+    assert report["shift_applied"] is False
+    assert not report["warnings"]
+    poor = burn_severity_file.run(*paths, tmp_path / "burn.tif", bands={"nir": 1, "swir2": 2})
+    assert any("without swir1" in text for text in poor["warnings"])
 
 
 def test_a_later_raster_on_another_grid_is_brought_onto_the_first(files):
@@ -310,8 +339,7 @@ def test_season_of_a_large_scene_is_judged_on_parts_spread_over_it(monkeypatch, 
     assert land.truth.shape == (SIDE, SIDE)
 
 
-def fused(land, *, dates=("2024-03-01", "2024-04-01"), **more):
-    names = ("nir", "swir2")
+def fused(land, *, dates=("2024-03-01", "2024-04-01"), names=("nir", "swir2"), **more):
     values = np.stack([[land.layers[name, date] for name in names] for date in ("before", "after")])
     dataset = xr.Dataset(
         {
@@ -339,6 +367,21 @@ def test_the_product_compares_the_first_and_the_last_usable_date():
     assert np.mean(classes[10:100] == CLASSES[land.truth][10:100]) > 0.97
     assert made.dates.tolist() == [0, 1]
     assert made.facts["season_offset"] == pytest.approx(100.0, abs=10.0)
+
+
+def test_the_product_uses_the_bands_that_help_where_both_dates_have_them():
+    land = Landscape()
+    whole = fused(land, names=("nir", "swir2", "red"))
+    half = whole.copy(deep=True)
+    half["reflectance"][1, 2] = np.nan
+    parameters = product.BurnSeverityProductParameters()
+    made, less, plain = (
+        product.burn_severity_layers(scene, parameters=parameters) for scene in (whole, half, fused(land))
+    )
+    np.testing.assert_array_equal(less.data["burn_severity"], plain.data["burn_severity"])
+    assert np.mean(made.data["burn_severity"].values == CLASSES[land.truth]) > 0.97
+    assert made.facts["other_change_pixels"] >= 0
+    json.dumps(made.facts)
 
 
 def test_a_single_usable_date_or_no_common_pixel_gives_no_product():

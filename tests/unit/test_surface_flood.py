@@ -59,6 +59,66 @@ def test_land_as_dark_as_it_was_before_is_not_flooded(risen):
     assert np.isin(found.classes[:28], (flood.FLOOD, flood.PROBABLE)).mean() < 0.02
 
 
+@pytest.fixture(scope="module")
+def bar():
+    """A sand bar as dark as water, left of a lake, that the flood drowns; with the levels and the usual water."""
+    usual = np.zeros((256, 256), dtype=bool)
+    usual[:, 160:] = True
+    sand = np.zeros_like(usual)
+    sand[40:140, 140:160] = True
+    risen = usual.copy()
+    risen[:, 100:] = True
+    rng = np.random.default_rng(7)
+    rough = np.where(usual, 0.01, 3.0 + rng.uniform(0.0, 2.0, usual.shape)).astype(np.float32)
+    hand = np.where(usual, 0.0, 0.03 * (160.0 - np.arange(256))[None, :]).astype(np.float32)
+    fringe = (np.arange(256) >= 60)[None, :] & ~usual
+    reference = np.where(usual, 0.95, np.where(fringe, 0.08, 0.02)).astype(np.float32)
+    place = radar_water.Surroundings(hand=hand, slope=rough, reference=reference)
+    pair = scenes.power(usual | sand, seed=11), scenes.power(risen, seed=12)
+    # Sand is 2.5 dB brighter than calm water, far below any field.
+    pair[0].update({name: np.where(sand, 1.8 * layer, layer).astype(np.float32) for name, layer in pair[0].items()})
+    return pair, place, sand
+
+
+def test_sand_as_dark_as_water_is_no_usual_water_where_the_place_says_so(bar):
+    pair, place, sand = bar
+    told, model = mapped(pair[1], pair[0], place=place)
+    alone, _ = mapped(pair[1], pair[0])
+    assert np.isin(told.classes[sand], (flood.FLOOD, flood.PROBABLE)).mean() > 0.9
+    assert (alone.classes[sand] == flood.PERMANENT).mean() > 0.8
+    assert model.place is not None
+    assert model.place.layers == ("hand", "slope", "reference")
+
+
+def test_a_lake_the_reference_does_not_know_stays_water(bar):
+    pair, place, _ = bar
+    reference = place.reference.copy()
+    reference[:60, 160:] = 0.0
+    found, _ = mapped(pair[1], pair[0], place=place._replace(reference=reference))
+    assert np.isin(found.classes[:60, 165:], (flood.PERMANENT, flood.FLOOD, flood.PROBABLE)).mean() > 0.98
+    assert (found.classes[:60, 165:] == flood.PERMANENT).mean() > 0.9
+
+
+def test_where_nothing_is_known_of_the_place_it_corrects_nothing(pair):
+    assert mapped(pair[1], pair[0])[1].place is None
+    nothing = radar_water.Surroundings(hand=np.full((256, 256), np.nan, dtype=np.float32))
+    told, _ = mapped(pair[1], pair[0], place=nothing)
+    alone, _ = mapped(pair[1], pair[0])
+    np.testing.assert_allclose(told.flood, alone.flood, atol=1e-5)
+
+
+def test_parts_of_a_flood_with_heights_give_what_the_whole_gives(bar):
+    pair, place, _ = bar
+    whole, model = mapped(pair[1], pair[0], place=place)
+    halo = RULES.water.halo
+    cut = slice(60 - halo, 160 + halo), slice(90 - halo, 170 + halo)
+    now, then = (evidence({name: layer[cut] for name, layer in one.items()}) for one in (pair[1], pair[0]))
+    known = radar_water.Surroundings(*[None if layer is None else layer[cut] for layer in place])
+    found = flood.map_flood(now, then, model=model, place=known, parameters=RULES)
+    np.testing.assert_array_equal(found.classes[halo:-halo, halo:-halo], whole.classes[60:160, 90:170])
+    np.testing.assert_array_equal(found.flood[halo:-halo, halo:-halo], whole.flood[60:160, 90:170])
+
+
 def test_usual_water_of_the_month_takes_the_place_of_an_earlier_date(pair, usual, risen):
     place = radar_water.Surroundings(reference=usual.astype(np.float32))
     found, _ = mapped(pair[1], place=place)

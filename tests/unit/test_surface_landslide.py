@@ -185,6 +185,64 @@ def test_radar_change_and_rain_raise_the_score_and_river_bed_lowers_it() -> None
     assert best[0] < best[1]
 
 
+CROP = (0.07, 0.05, 0.42, 0.19, 0.09)
+PLOUGHED = (0.10, 0.14, 0.21, 0.28, 0.23)
+
+
+def farmed(seed: int, *, on_plain: bool) -> Scene:
+    """A scar, a ploughed strip of the same shape in a field beside it, and a plain of fields, half of them ploughed."""
+    of = scene(seed, [(SCAR, SOIL)])
+    random = np.random.default_rng(seed)
+    fields = [(slice(35, 85), slice(116, 136))] + [(slice(134, 160), slice(0, 200))] * on_plain
+    ploughed = [(slice(40, 80), slice(122, 130))]
+    ploughed += [(slice(136, 158), slice(column, column + 20)) for column in range(10, 190, 40)] * on_plain
+    for bands, places, spectrum in (
+        (of.before, fields, CROP),
+        (of.after, fields, CROP),
+        (of.after, ploughed, PLOUGHED),
+    ):
+        for name, value in zip(BANDS, spectrum, strict=True):
+            for place in places:
+                bands[name][place] = value * (1 + 0.05 * random.standard_normal(bands[name][place].shape))
+    return of
+
+
+def test_what_happens_on_gentle_ground_too_speaks_against_a_slide() -> None:
+    choices = landslide.LandslideParameters(threshold=0.0)
+    scores = {}
+    for on_plain in (True, False):
+        of = farmed(21, on_plain=on_plain)
+        seen = landslide.detect(
+            of.before,
+            of.after,
+            pixel_size=PIXEL,
+            surroundings=landslide.Surroundings(of.elevation),
+            parameters=choices,
+        )
+        scar, field = (seen.candidates[seen.labels[place] - 1] for place in ((60, 64), (60, 126)))
+        scores[on_plain] = [item.score / (1 - item.score) for item in (scar, field)]
+        assert seen.labels[60, 64] == 1
+        if on_plain:
+            assert scar.ordinary < 0.4
+            assert field.ordinary > 0.9
+        else:
+            # Nothing changed on gentle ground: nothing is known of what is ordinary.
+            assert np.isnan([scar.ordinary, field.ordinary]).all()
+    assert scores[True][1] < 0.1 * scores[False][1]
+    assert scores[True][0] >= 0.99 * scores[False][0]
+
+
+def test_ground_that_differed_from_its_surroundings_before_is_no_scar() -> None:
+    of = scene(22, [(SCAR, SOIL)])
+    plain = found(of).candidates[0]
+    for name, value in zip(BANDS, CROP, strict=True):
+        of.before[name][SCAR] *= value / FOREST[BANDS.index(name)]
+    parted = found(of).candidates[0]
+    assert plain.earlier_boundary < 0.1
+    assert parted.earlier_boundary > 1
+    assert parted.score < plain.score
+
+
 def test_few_slopes_are_insufficient_data() -> None:
     of = scene(8, [])
     with pytest.raises(BadInputError, match="0 pixels of slopes"):

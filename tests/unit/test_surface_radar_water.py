@@ -176,15 +176,41 @@ def test_parts_give_what_the_whole_gives():
 
 def test_small_patches_of_either_class_are_not_believed():
     odds = np.full((40, 40), -6.0, dtype=np.float32)
-    odds[5:8, 5:8] = 6.0
-    odds[20:24, 20:24] = 6.0
+    odds[5:8, 5:8] = 1.5
+    odds[20:24, 20:24] = 1.5
+    odds[30:33, 30:32] = 1.5
+    odds[31, 30] = 6.0
     odds[0, 39] = np.nan
     rules = dataclasses.replace(RULES, coupling=0.0)
     found = radar_water.regularized(odds, parameters=rules)
     assert (found.classes[5:8, 5:8] == radar_water.DRY).all()
     assert (found.probability[5:8, 5:8] < 0.5).all()
     assert (found.classes[20:24, 20:24] == radar_water.WATER).all()
+    assert (found.classes[30:33, 30:32] == radar_water.WATER).all(), "one sure pixel is enough"
     assert found.classes[0, 39] == radar_water.NO_DATA
+
+
+def test_however_sure_no_patch_is_too_small_when_nothing_is_sure_enough():
+    odds = np.full((20, 20), -6.0, dtype=np.float32)
+    odds[5:8, 5:8] = 6.0
+    rules = dataclasses.replace(RULES, coupling=0.0, sure=1.1)
+    assert (radar_water.regularized(odds, parameters=rules).classes == radar_water.DRY).all()
+
+
+def test_strips_of_three_pixels_are_not_blurred_away():
+    strips = np.arange(256)[:, None] % 12 < 3
+    truth = np.repeat(strips, 256, axis=1)
+    truth[:, 200:] = True
+    found, _ = mapped(power(truth))
+    assert overlap(found.classes == radar_water.WATER, truth) > 0.93
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.4, 20.0])
+def test_speckle_in_decibels_has_the_moments_of_a_gamma_variate(looks):
+    drawn = 10.0 * np.log10(np.random.default_rng(3).gamma(looks, 1.0 / looks, 200_000))
+    mean, variance = water_mixture.speckle(looks)
+    assert mean == pytest.approx(drawn.mean(), abs=0.05)
+    assert variance == pytest.approx(drawn.var(), rel=0.03)
 
 
 def test_neighbors_draw_a_doubtful_pixel():

@@ -7,17 +7,20 @@ import pyogrio
 import pyproj
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 from affine import Affine
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from infra.cli import surface
+from infra.surface import navigable_change as change_file
 from infra.surface import river_width as river_file
 from processors.imagery import grid
 from processors.quality import BadInputError
 from products.sectors import definition, navigable_change
 from products.sectors import river_width as product
-from retrieval.surface import river_centerline, river_channel, river_width
+from retrieval.surface import _river_kernels, river_centerline, river_channel, river_width
 
 PARAMETERS = river_width.RiverWidthParameters()
 
@@ -44,6 +47,32 @@ def test_width_of_a_straight_river_is_its_own(width, angle):
     assert np.abs(found.width[good] / 10 - width).max() < 0.3
     turn = (found.direction[good] - (90.0 + angle)) % 180.0
     assert np.median(np.minimum(turn, 180.0 - turn)) < 0.7
+
+
+@pytest.mark.parametrize("angle", [3.0, 20.0, 34.0])
+def test_shares_are_measured_exactly_wherever_a_bank_lies_in_its_pixel(angle):
+    for off in np.arange(0.0, 1.0, 0.23):
+        found = measured(straight(9.3, angle=angle, off=off, size=100)).sections
+        # At the edge of the scene the line ends, and its direction is less certain.
+        good = np.flatnonzero(found.flag == river_width.OK)[2:-2]
+        assert np.abs(found.width[good] / 10 - 9.3).max() < 0.03
+
+
+@pytest.mark.parametrize("angle", [0.0, 2.0, 11.0, 26.565, 45.0])
+def test_sigma_of_a_binary_mask_is_the_scatter_over_places_within_the_pixel(angle):
+    """Along the grid rounding has 1/12, across pixels it cancels but for slopes like 1/2 and 1."""
+    errors, sigmas = [], []
+    for width in np.arange(8.0, 9.0, 0.11):
+        for off in (0.11, 0.63):
+            found = measured(straight(width, angle=angle, off=off, size=70) >= 0.5).sections
+            good = found.flag == river_width.OK
+            errors.append(found.width[good] / 10 - width)
+            sigmas.append(found.sigma[good] / 10)
+    scatter = np.sqrt(np.mean(np.concatenate(errors) ** 2))
+    sigma = np.sqrt(np.mean(np.concatenate(sigmas) ** 2))
+    assert sigma == pytest.approx(scatter, rel=0.4, abs=0.02)
+    if angle == 0.0:
+        assert sigma == pytest.approx(np.sqrt(2 / 12), rel=0.08)
 
 
 def test_binary_mask_is_known_less_well_than_shares():
@@ -201,13 +230,43 @@ def test_dry_scene_has_no_river():
     assert not found.centerlines
 
 
-def test_distances_do_not_depend_on_the_parts():
-    inside = np.random.default_rng(1).random((90, 70)) > 0.01
-    whole = river_channel.distances(inside, parameters=river_channel.ChannelParameters())
-    parts = river_channel.distances(inside, parameters=river_channel.ChannelParameters(part=32, widest=64))
-    np.testing.assert_allclose(whole, parts)
+def test_distances_are_those_of_the_exact_transform():
+    rng = np.random.default_rng(1)
+    for share in (0.01, 0.2, 0.7):
+        inside = rng.random((90, 70)) > share
+        found = river_channel.distances(inside, parameters=river_channel.ChannelParameters())
+        np.testing.assert_allclose(found, ndimage.distance_transform_edt(inside), rtol=1e-6)
+        capped = river_channel.distances(inside, parameters=river_channel.ChannelParameters(widest=3))
+        np.testing.assert_allclose(capped, np.minimum(found, 3))
+        assert ((found > 2.5) == _river_kernels.farther(inside, 2.5)).all()
     everywhere = np.ones((90, 70), dtype=bool)
     assert (river_channel.distances(everywhere, parameters=river_channel.ChannelParameters(widest=9)) == 9).all()
+
+
+def thinned(mask: np.ndarray) -> np.ndarray:
+    """Zhang and Suen as it is written down, whole layers at a time."""
+    mask = mask.copy()
+    while True:
+        before = mask.copy()
+        for half in (0, 1):
+            p = [np.roll(mask, (-down, -right), (0, 1)) for down, right in
+                 ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))]  # fmt: skip
+            count = np.sum(p, axis=0)
+            changes = np.sum([(p[k] == 0) & (p[(k + 1) % 8] == 1) for k in range(8)], axis=0)
+            one, two = ((0, 2, 4), (2, 4, 6)) if half == 0 else ((0, 2, 6), (0, 4, 6))
+            free = (p[one[0]] * p[one[1]] * p[one[2]] == 0) & (p[two[0]] * p[two[1]] * p[two[2]] == 0)
+            mask = np.where((mask == 1) & (count >= 2) & (count <= 6) & (changes == 1) & free, 0, mask).astype(np.uint8)
+        if (mask == before).all():
+            return mask
+
+
+def test_thinning_from_the_edges_inward_is_that_of_the_whole():
+    blobs = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=(120, 140)), 4) > 0.01
+    mask = np.pad(blobs.astype(np.uint8), 2)
+    found = mask.copy()
+    _river_kernels.thin(found)
+    assert 0 < found.sum() < mask.sum() / 3
+    np.testing.assert_array_equal(found, thinned(mask))
 
 
 def test_ring_has_a_line_without_end():
@@ -368,6 +427,105 @@ def test_narrowing_is_found_and_the_same_river_is_stable():
     assert moved.facts["bank_moved"] > 0.9 * moved.facts["compared"]
     with pytest.raises(definition.NotApplicableError):
         navigable_change.navigable_change_layers(fused([wide]), parameters=parameters)
+
+
+def changed(*arguments) -> dict:
+    result = CliRunner().invoke(surface.app, ["navigable-change", *map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def layer(path, name: str) -> tuple[dict, np.ndarray]:
+    about, _, shapes, columns = pyogrio.raw.read(path, layer=name)
+    return dict(zip(about["fields"], columns, strict=True)), shapely.from_wkb(shapes)
+
+
+def test_command_finds_where_a_channel_narrowed_and_where_it_is_blocked(mask, tmp_path):
+    before, after = straight(16.0, angle=0.0), straight(16.0, angle=0.0)
+    after[80:, 30:70] = 0
+    after[:, 110:] = 0
+    out = tmp_path / "c.gpkg"
+    told = changed("--before", mask(before, name="a.tif"), "--after", mask(after, name="b.tif"), "--out", out)
+    assert told["status"] == "ok"
+    assert told["segments_narrower"] == told["segments_blocked"] == 1
+    assert told["segments_wider"] == 0
+    fields, shapes = layer(out, "changed_segments")
+    narrow, blocked = (np.flatnonzero(fields["change"] == kind)[0] for kind in ("narrower", "blocked"))
+    assert shapes[narrow].bounds[0] == pytest.approx(640_300, abs=80)
+    assert shapes[narrow].bounds[2] == pytest.approx(640_700, abs=80)
+    assert fields["width_change_m"][narrow] < -50
+    assert fields["significance"][narrow] < -3
+    assert fields["width_after_m"][blocked] == 0
+    assert 641_100 < shapes[blocked].bounds[0] < 641_300
+    assert (
+        len(layer(out, "width_changes")[1]) == told["narrower"] + told["blocked"] + told["wider"] + told["bank_moved"]
+    )
+    after[:, 110:] = np.nan
+    told = changed("--before", tmp_path / "a.tif", "--after", mask(after, name="b.tif"), "--out", out)
+    assert told["blocked"] == 0
+    assert told["unmatched"] > 10
+
+
+def test_widths_of_another_system_compare_like_the_maps_they_are_from(mask, tmp_path):
+    wide, narrow = mask(straight(16.0), name="a.tif"), mask(straight(12.0), name="b.tif")
+    told = changed("--before", wide, "--after", narrow, "--out", tmp_path / "c.fgb")
+    for path, name in ((wide, "a.geojson"), (narrow, "b.gpkg")):
+        river_file.run(path, tmp_path / name)
+    widths = changed("--before", tmp_path / "a.geojson", "--after", tmp_path / "b.gpkg", "--out", tmp_path / "d.gpkg")
+    assert told["narrower"] > 0.9 * told["compared"] > 20
+    assert abs(widths["narrower"] - told["narrower"]) <= 2
+    assert "cannot be told" in widths["warnings"][0]
+    for name in ("a", "b"):
+        river_file.run(tmp_path / f"{name}.tif", tmp_path / f"{name}.geojson")
+    degrees = changed(
+        "--before", tmp_path / "b.geojson", "--after", tmp_path / "a.geojson", "--out", tmp_path / "e.gpkg"
+    )
+    fields, _ = layer(tmp_path / "e.gpkg", "changed_segments")
+    assert degrees["wider"] > 0.9 * degrees["compared"] > 20
+    assert fields["width_change_m"] == pytest.approx(40, abs=3)
+    same = changed("--before", wide, "--after", tmp_path / "a.geojson", "--out", tmp_path / "f.gpkg")
+    assert same["stable"] == same["compared"]
+    assert same["segments"] == 0
+
+
+def test_objects_that_are_no_widths_are_refused(mask, tmp_path):
+    wide = mask(straight(16.0), name="a.tif")
+    river_file.run(wide, tmp_path / "a.geojson")
+    text = json.loads((tmp_path / "a.geojson").read_text())
+    for feature in text["features"]:
+        del feature["properties"]["pixel_m"]
+    (tmp_path / "old.geojson").write_text(json.dumps(text))
+    for feature in text["features"]:
+        del feature["properties"]["width_m"]
+    (tmp_path / "other.geojson").write_text(json.dumps(text))
+    (tmp_path / "none.geojson").write_text("{}")
+    out = tmp_path / "c.gpkg"
+    for name, cause in (("old", "pixel_size_missing"), ("other", "layer_missing"), ("none", "unreadable")):
+        with pytest.raises(BadInputError) as refused:
+            change_file.run(wide, tmp_path / f"{name}.geojson", out)
+        assert refused.value.cause == cause
+    assert change_file.run(wide, tmp_path / "old.geojson", out, pixel=10.0)["status"] == "ok"
+    with pytest.raises(BadInputError, match="written as"):
+        change_file.run(wide, wide, tmp_path / "c.shp")
+    with pytest.raises(BadInputError, match="no reference system"):
+        change_file.run(mask(straight(16.0), crs=None, name="n.tif"), wide, out)
+    dry = mask(straight(16.0) * 0, name="d.tif")
+    told = change_file.run(dry, dry, out)
+    assert (told["status"], told["compared"], told["segments"]) == ("flagged", 0, 0)
+
+
+def test_river_that_moved_or_goes_on_below_a_bridge_is_not_blocked():
+    parameters = navigable_change.NavigableChangeParameters()
+    before = measured(straight(12.0, angle=0.0))
+    bridged = straight(12.0, angle=0.0)
+    bridged[:, 70:75] = 0
+    aside = straight(12.0, angle=0.0, off=5.0)
+    for water in (bridged, aside):
+        after = measured(water)
+        left = navigable_change.water_left(before.sections, water, pixel=10.0)
+        found = navigable_change.compare(before.sections, after.sections, pixel=10.0, parameters=parameters, left=left)
+        assert (found.kind != navigable_change.BLOCKED).all()
+    assert (np.nan_to_num(left, nan=70.0) > 50).all()
 
 
 def test_nothing_to_compare_is_no_change():

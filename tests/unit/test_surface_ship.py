@@ -365,3 +365,115 @@ def test_product_holds_ships_and_what_was_searched():
     assert layers.data[product.LAYER].dtype == np.uint8
     assert layers.features[0].name == "ships"
     assert layers.facts["searched_area_km2"] > 0
+
+
+def test_ship_fainter_than_single_pixels_of_rough_water_is_found():
+    rng = np.random.default_rng(12)
+    power = sea(12, shape=None)
+    for column in range(20, 280, 40):
+        power[150:154, column : column + 5] = 0.01 * rng.gamma(LOOKS, 3.0 / LOOKS, (4, 5))
+    water = np.ones((SIZE, SIZE), dtype=bool)
+    assert len(found(power, water).ships.row) == 7
+    single = ship.ShipParameters(mean_half=0.0)
+    alone = ship.detect({"vv": power}, water, pixel_size=(10.0, 10.0), parameters=single)
+    assert len(alone.ships.row) < 5
+
+
+def islets(seed: int, *, times: float) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Elongated dry patches, brighter than the land around."""
+    power, water = scene(seed)
+    rows = [100, 130, 160, 190]
+    for row in rows:
+        water[row : row + 2, 200:208] = False
+        power[row : row + 2, 200:208] = 0.01 * times
+    return power, water, rows
+
+
+def test_dry_patches_are_islets_where_ships_stand_in_the_water_of_the_mask():
+    power, water, _ = islets(5, times=60)
+    assert len(found(power, water).ships.row) == 4
+    for column in (60, 100):
+        put(power, 150, column, length=10, times=60)
+    result = found(power, water)
+    assert sorted(result.ships.column.round(1)) == [64.5, 104.5]
+    assert (result.classes[100:102, 200:208] != ship.SHIP).all()
+
+
+def test_what_stands_out_on_earlier_dates_is_no_ship():
+    power, water, rows = islets(6, times=60)
+    put(power, 215, 100)
+    put(power, 120, 60)
+    before = []
+    for seed in (7, 8, 9):
+        earlier, _, _ = islets(seed, times=60)
+        put(earlier, 215, 100)
+        before.append({"vv": earlier})
+    put(before[0]["vv"], 120, 60)
+    static = ship.static_targets(before, water, pixel_size=(10.0, 10.0), parameters=PARAMETERS)
+    result = found(power, water, place=ship.Place(static=static))
+    assert len(result.ships.row) == 1
+    assert result.ships.row[0] == pytest.approx(120.5, abs=0.5)
+    assert result.rejected["static"] >= 1
+    assert static[rows[0], 203]
+
+
+def narrow(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    power, water = scene(seed)
+    land = power[:60].mean()
+    water[:150], water[159:] = False, False
+    power[~water] = land
+    return power, water
+
+
+def test_bridge_as_wide_as_a_narrow_river_is_a_bridge_and_a_ship_in_it_a_ship():
+    power, water = narrow(2)
+    power[148:161, 100:106] = 0.6
+    put(power, 153, 200, length=7, width=3, times=60)
+    result = found(power, water)
+    assert result.rejected["bridge"] == 1
+    assert [round(column) for column in result.ships.column] == [203]
+
+
+def test_a_single_pixel_is_no_ship_where_the_radar_sees_no_single_pixels():
+    power, water = scene(4)
+    put(power, 150, 100, length=1, width=1, times=300)
+    sharp = found(power, water, resolution=10.0)
+    coarse = found(power, water, resolution=20.0)
+    assert len(sharp.ships.row) == 1
+    assert not len(coarse.ships.row)
+    assert coarse.rejected["few_pixels"] == 1
+
+
+def test_command_uses_earlier_dates_and_the_usual_water(files):
+    with rasterio.open(files / "w.tif") as seen:
+        profile, wet = seen.profile, seen.read(1)
+    usual = wet.astype(np.float32)
+    usual[145:156, 50:75] = 0.0
+    with rasterio.open(files / "r.tif", "w", **(profile | {"dtype": "float32"})) as out:
+        out.write(usual, 1)
+    power, _ = scene(11)
+    put(power, 150, 120)
+    with rasterio.open(files / "e.tif", "w", **(profile | {"dtype": "float32"})) as out:
+        out.write(10 * np.log10(power), 1)
+    arguments = ["--sar", files / "s.tif", "--sar-bands", "vv=1", "--sar-unit", "db", "--water", files / "w.tif"]
+    arguments += ["--out", files / "o.fgb", "--json"]
+    counts = []
+    for extra in (
+        [],
+        ["--earlier", files / "e.tif"],
+        ["--earlier", files / "e.tif", "--reference-water", files / "r.tif"],
+    ):
+        result = CliRunner().invoke(surface.app, ["ship", *map(str, arguments + extra)])
+        assert result.exit_code == 0, result.output
+        counts.append(json.loads(result.stdout)["ships"])
+    assert counts == [3, 2, 1]
+
+
+def test_product_leaves_out_what_stood_there_before():
+    once = fused()
+    both = once.isel(time=[0, 0]).assign_coords(time=np.array(["2026-03-01", "2026-03-13"], dtype="datetime64[ns]"))
+    both["reference_water"] = once["layover"] + 1.0
+    parameters = product.ShipDetectionParameters()
+    alone = product.ship_detection_layers(once, parameters=parameters)
+    again = product.ship_detection_layers(both, parameters=parameters)
+    assert again.facts["objects"] < max(alone.facts["objects"], 1)

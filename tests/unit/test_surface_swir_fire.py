@@ -86,8 +86,33 @@ def test_power_follows_area_and_temperature_within_its_stated_doubt():
     found = land.found()
     for place, share, temperature in (((20, 20), 0.02, 1000.0), ((40, 40), 0.01, 1200.0)):
         truth = 900.0 * share * 5.670374e-8 * temperature**4 * 1e-6
-        assert found.power[place] == pytest.approx(truth, rel=0.5)
+        assert abs(found.power[place] - truth) < 2.0 * found.power_sigma[place]
     assert np.isnan(found.power[0, 0])
+
+
+def test_power_is_within_a_quarter_where_no_band_is_saturated():
+    land = Landscape()
+    places = [(20, 20), (40, 40), (60, 60)]
+    heat = (800.0, 1000.0, 1200.0)
+    for place, temperature in zip(places, heat, strict=True):
+        land.burn(place, 0.05, temperature)
+    late = swir_fire.SwirFireParameters(saturation=100.0)
+    scene = swir_fire.ReflectanceScene(**{name: land.layers[name] for name in ("nir", "swir1", "swir2")})
+    found = swir_fire.detect(scene, pixel_area=900.0, sun_zenith=35.0, parameters=late)
+    for place, temperature in zip(places, heat, strict=True):
+        assert found.power[place] == pytest.approx(900.0 * 0.05 * 5.670374e-8 * temperature**4 * 1e-6, rel=0.25)
+        assert found.power_sigma[place] < 0.5 * found.power[place]
+        assert not found.saturated[place]
+
+
+def test_where_both_bands_are_saturated_the_power_is_a_lower_limit():
+    land = Landscape()
+    land.burn((20, 20), 0.2, 1100.0)
+    for name in ("nir", "swir1", "swir2"):
+        land.layers[name] = np.minimum(land.layers[name], np.float32(1.21))
+    found = land.found()
+    assert found.saturated[20, 20]
+    assert 0.0 < found.power[20, 20] < 900.0 * 0.2 * 5.670374e-8 * 1100.0**4 * 1e-6
 
 
 def test_by_night_whatever_shines_near_two_micrometers_burns():

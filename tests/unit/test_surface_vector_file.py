@@ -1,6 +1,7 @@
 """Vector files: equal tables give equal bytes, readable by others, with Chinese names and UTC."""
 
 import contextlib
+import dataclasses
 import json
 import sqlite3
 from pathlib import Path
@@ -42,6 +43,19 @@ def fires(count: int, *, name: str = "fires", crs: str = "EPSG:4490") -> feature
         },
         crs=crs,
     )
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb"])
+@pytest.mark.parametrize("kind", ["Point", "MultiPolygon"])
+def test_a_table_without_objects_keeps_the_type_of_its_geometry(tmp_path: Path, suffix: str, kind: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    vector.write([dataclasses.replace(fires(0), geometry_type=kind)], path)
+    held = vector_file.read(path)
+    assert (held.geometry_type, len(held.geometry)) == (kind, 0)
+    vector.write([fires(0)], path)
+    assert vector_file.read(path).geometry_type == "Unknown"
+    vector.write([dataclasses.replace(fires(3), geometry_type="Polygon")], path)
+    assert vector_file.read(path).geometry_type == "Point"
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".geojson"])

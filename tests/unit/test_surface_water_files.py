@@ -113,6 +113,29 @@ def test_reflectance_of_another_grid_and_scale_helps(folder, after, risen):
     assert any("x 10000" in text for text in scaled["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("radar", "seen", "kept", "word"),
+    [
+        ("2025-07-15T22:30:00+00:00", "2025:07:16 03:30:00", True, ""),
+        ("2025-07-15T22:30:00Z", "2025-07-18T03:30:00", False, "left out"),
+        ("2025-07-15T22:30:00", "2025-07-17", True, ""),
+        ("2025-07-15T22:30:00", "soon", True, "states no time"),
+        ("", "2025-07-15", True, "states no time"),
+    ],
+)
+def test_reflectance_of_another_day_is_left_out_of_a_flood(folder, after, risen, radar, seen, kept, word):
+    bands = scenes.reflectance(risen)
+    optical = written(folder / "day.tif", list(bands.values()), names=tuple(bands), ACQUISITIONDATETIME=seen)
+    dated = written(folder / "dated.tif", read(after)[0], names=("vv", "vh"), ACQUISITIONDATETIME=radar)
+    warnings: list[str] = []
+    assert water_scene.timely(optical, dated, warnings=warnings) == (optical if kept else None)
+    assert [word in text for text in warnings] == ([True] if word else [])
+    if word == "left out":
+        mapped = flood.run(dated, folder / "late.tif", optical=optical)
+        assert any(word in text for text in mapped["warnings"])
+        assert water.run(folder / "late.tif", sar=dated, optical=optical)["sources"] == ["radar"]
+
+
 def test_a_window_gives_its_part_of_the_grid(folder, after):
     left, top = ORIGIN
     bounds = (left + 500.0, top - 1500.0, left + 1500.0, top - 700.0)

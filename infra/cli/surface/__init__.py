@@ -10,6 +10,7 @@ from infra.cli.surface import (
     fire,
     fire_list,
     landslide,
+    navigable_change,
     per_pixel,
     river_width,
     ship,
@@ -36,5 +37,6 @@ app.command("terrain")(terrain.terrain)
 app.command("landslide")(landslide.landslide)
 app.command("exposure")(exposure.exposure)
 app.command("river-width")(river_width.river_width)
+app.command("navigable-change")(navigable_change.navigable_change)
 app.command("simulate")(simulate.simulate)
 app.command("ship")(ship.ship)

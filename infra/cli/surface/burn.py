@@ -12,7 +12,9 @@ def burn(
     before: Path = typer.Option(..., "--before", exists=True, dir_okay=False, help="Reflectance before the fire."),
     after: Path = typer.Option(..., "--after", exists=True, dir_okay=False, help="Reflectance after the fire."),
     bands: str = typer.Option(
-        "nir=1,swir2=2", "--bands", help="Numbers of the bands in both rasters: nir=..,swir2=..[,red=..]."
+        "nir=1,swir2=2",
+        "--bands",
+        help="Band numbers in both rasters: nir=..,swir2=..[,swir1=..,red=..,green=..,blue=..].",
     ),
     out: Path = raster_command.OUT,
     mask_before: Path | None = typer.Option(
@@ -35,8 +37,11 @@ def burn(
     Band 1 of OUT: 1 regrowth, 2 unburned, 3 low, 4 moderate-low, 5 moderate-high, 6 high severity, 255 no data; band 2
     probability of the class; then dNBR x 1000, its standard deviation, RBR x 1000.
 
-    The change of season is taken out by the scene's own unburnt vegetation, so the scene should hold some. Dates of
-    the same season and sun are best. Cloud, shadow and water have no class: give the masks.
+    The change of season is taken out by the scene's own unburnt vegetation, kind by kind, so the scene should hold
+    some: more unburnt than burnt ground. Name swir1, red, green and blue where there are any: they tell fields that
+    ripened or were harvested from char. Such ground is unburned; its share is reported. A displacement of the dates
+    below two pixels is measured and taken out. Dates of the same season and sun are best. Cloud, shadow and water have
+    no class: give the masks.
     """
     from infra.imagery import report as reporting
     from infra.surface import burn_severity as slice_

@@ -38,6 +38,20 @@ def ship(
     layover: Path | None = typer.Option(
         None, "--layover", exists=True, dir_okay=False, help="Raster of layover and radar shadow, not searched."
     ),
+    earlier: list[Path] = typer.Option(
+        [],
+        "--earlier",
+        exists=True,
+        dir_okay=False,
+        help="Radar of an earlier date, same bands and unit; repeat. What stands out then too is no ship.",
+    ),
+    reference_water: Path | None = typer.Option(
+        None,
+        "--reference-water",
+        exists=True,
+        dir_okay=False,
+        help="Usual probability of water of the month: what stands where there is none is no ship.",
+    ),
     ais: Path | None = typer.Option(
         None, "--ais", exists=True, dir_okay=False, help="Reports of ships as CSV: mmsi,time,lat,lon,sog,cog[,length]."
     ),
@@ -67,8 +81,10 @@ def ship(
     where each reported ship was: matched, silent, small or unsearched.
 
     The heading may be the opposite one. Setting is free or moored (at the bank or a berth). Water within two pixels of
-    the bank is not searched in wide rivers, one pixel in narrow ones; the report states the area searched and the
-    false alarms expected. Without --water there is no search: make a map with `surface water` first.
+    the bank is not searched, one pixel in rivers narrower than six; the report states the area searched and the
+    false alarms expected. Islets in the map of water are told from ships by --earlier or --reference-water; without
+    them by their brightness and by what else the map left out. Without --water there is no search: make a map with
+    `surface water` first.
     """
     from infra.imagery import report as reporting
     from infra.surface import ship as slice_
@@ -88,6 +104,8 @@ def ship(
             water=water,
             bridges=bridges,
             berths=berths,
+            earlier=earlier,
+            reference_water=reference_water,
             layover=layover,
             ais=_reports(ais, time, flight_azimuth, incidence),
             ambiguity=shifted,
