@@ -9,6 +9,7 @@ Instants are stored as RFC 3339 UTC text of one fixed length, so that text order
 import contextlib
 import dataclasses
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,21 @@ from infra import database
 from products import notification, stac
 
 metadata = sa.MetaData()
+
+# Footprints repeat: the same district or tile day after day. Each stands once, so that a question about geometry
+# is put to some dozens of them and not to every item.
+footprint_table = sa.Table(
+    "footprint",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("geometry", sa.Text, nullable=False),
+    sa.Column("west", sa.Double, nullable=False),
+    sa.Column("south", sa.Double, nullable=False),
+    sa.Column("east", sa.Double, nullable=False),
+    sa.Column("north", sa.Double, nullable=False),
+    sa.UniqueConstraint("sha256", name="footprint_once"),
+)
 
 item_table = sa.Table(
     "item",
@@ -37,6 +53,7 @@ item_table = sa.Table(
     sa.Column("south", sa.Double, nullable=False),
     sa.Column("east", sa.Double, nullable=False),
     sa.Column("north", sa.Double, nullable=False),
+    sa.Column("footprint", sa.Integer),
     sa.Column("content_sha256", sa.Text, nullable=False),
     sa.Column("manifest_sha256", sa.Text, nullable=False),
     sa.Column("bucket", sa.Text, nullable=False),
@@ -59,6 +76,8 @@ sa.Index(
     postgresql_where=sa.text("state = 'published'"),
 )
 sa.Index("item_by_sector", item_table.c.sector, item_table.c.start_time)
+# Newest first within what is current: the order of a search, and all a count needs.
+sa.Index("item_current_by_time", item_table.c.state, item_table.c.start_time, item_table.c.id, item_table.c.sector)
 sa.Index("item_by_product", item_table.c.product, item_table.c.start_time)
 sa.Index("item_by_collection", item_table.c.collection, item_table.c.start_time)
 sa.Index("item_by_time", item_table.c.start_time)
@@ -74,6 +93,24 @@ asset_table = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["item_id", "revision"], ["item.id", "item.revision"], name="asset_of_item"),
+)
+
+# Districts of an item are rows of their own, so that "nothing outside its districts" is a condition.
+item_district_table = sa.Table(
+    "item_district",
+    metadata,
+    sa.Column("number", sa.Integer, sa.ForeignKey("item.number", name="district_of_item"), primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+)
+sa.Index("item_district_by_code", item_district_table.c.code, item_district_table.c.number)
+
+collection_table = sa.Table(
+    "collection",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("sector", sa.Text, nullable=False),
+    sa.Column("product", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
 )
 
 outbox_table = sa.Table(
@@ -303,7 +340,24 @@ class CatalogCounts:
 # Instants and JSON
 
 
-def _text_from_instant(instant: dt.datetime) -> str:
+def text_from_instant(instant: dt.datetime) -> str:
+    """Text of an instant as the tables hold it: UTC, of one length, so that text order is time order.
+
+    Parameters
+    ----------
+    instant : datetime.datetime
+        Aware instant.
+
+    Returns
+    -------
+    str
+        RFC 3339 with microseconds.
+
+    Raises
+    ------
+    CatalogError
+        It states no time zone.
+    """
     if instant.tzinfo is None:
         raise CatalogError(f"{instant.isoformat()} states no time zone")
     return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -326,7 +380,19 @@ def _bound(value: dt.datetime | str, *, last: bool) -> dt.datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
 
 
-def _json_text(document: Mapping[str, Any]) -> str:
+def json_text(document: Mapping[str, Any]) -> str:
+    """Text of a document as the tables hold it.
+
+    Parameters
+    ----------
+    document : Mapping[str, Any]
+        The document.
+
+    Returns
+    -------
+    str
+        JSON without spaces, keys sorted.
+    """
     return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -403,19 +469,56 @@ def _span_condition(west: float, east: float) -> Any:
     return sa.or_(plain, across)
 
 
-def _box_condition(connection: sa.Connection, bbox: Sequence[float]) -> Any:
+def box_condition(connection: sa.Connection, bbox: Sequence[float]) -> Any:
+    """Condition that an item's box touches a box, by the spatial index where there is one.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Connection, for its dialect.
+    bbox : Sequence[float]
+        West, south, east, north [degree]; west > east crosses the antimeridian.
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `item_table`.
+
+    Raises
+    ------
+    CatalogError
+        That is no box.
+    """
+    _check_box(bbox)
     spans = _longitude_spans(bbox)
     east_west = sa.or_(*(_span_condition(west, east) for west, east in spans))
     north_south = sa.and_(item_table.c.south <= bbox[3], item_table.c.north >= bbox[1])
     return sa.and_(_inside_index(connection, spans, bbox), east_west, north_south)
 
 
-def _time_conditions(datetime_range: TimeRange) -> Iterator[Any]:
+def time_conditions(datetime_range: TimeRange) -> Iterator[Any]:
+    """Conditions that some of an item's content lies within a range, ends included.
+
+    Parameters
+    ----------
+    datetime_range : tuple of 2 (datetime.datetime, str or None)
+        First and last instant; None for open.
+
+    Yields
+    ------
+    sqlalchemy.ColumnElement
+        Conditions on `item_table`.
+
+    Raises
+    ------
+    CatalogError
+        An end is no instant.
+    """
     since, until = datetime_range
     if since is not None:
-        yield item_table.c.end_time >= _text_from_instant(_bound(since, last=False))
+        yield item_table.c.end_time >= text_from_instant(_bound(since, last=False))
     if until is not None:
-        yield item_table.c.start_time <= _text_from_instant(_bound(until, last=True))
+        yield item_table.c.start_time <= text_from_instant(_bound(until, last=True))
 
 
 def _check_box(bbox: Sequence[float]) -> None:
@@ -438,8 +541,8 @@ def _entry_row(entry: CatalogEntry, *, revision: int, published_at: str) -> dict
         "sector": entry.sector,
         "product": entry.product,
         "state": "published",
-        "start_time": _text_from_instant(entry.start),
-        "end_time": _text_from_instant(entry.end),
+        "start_time": text_from_instant(entry.start),
+        "end_time": text_from_instant(entry.end),
         "west": west,
         "south": south,
         "east": east,
@@ -449,7 +552,7 @@ def _entry_row(entry: CatalogEntry, *, revision: int, published_at: str) -> dict
         "bucket": entry.bucket,
         "item_key": entry.item_key,
         "manifest_key": entry.manifest_key,
-        "document": _json_text(entry.document),
+        "document": json_text(entry.document),
         "published_at": published_at,
     }
 
@@ -619,6 +722,28 @@ class CatalogStore:
             self._move(turn, latest, state="withdrawn", at=withdrawn_at, reason=reason)
         return PublishedRevision(item_id, latest["revision"], created=False)
 
+    def put_collection(self, document: Mapping[str, Any]) -> None:
+        """Enter or replace the document of a collection.
+
+        Parameters
+        ----------
+        document : Mapping[str, Any]
+            A valid STAC collection with its sector and product code.
+        """
+        row = {
+            "id": document["id"],
+            "sector": document["cqeo:sector"],
+            "product": document["cqeo:product_code"],
+            "document": json_text(document),
+        }
+        with self.writing() as connection:
+            column = collection_table.c
+            known = connection.execute(sa.select(column.document).where(column.id == row["id"])).scalar_one_or_none()
+            if known is None:
+                connection.execute(sa.insert(collection_table), [row])
+            elif known != row["document"]:
+                connection.execute(sa.update(collection_table).where(column.id == row["id"]).values(row))
+
     def mark_delivered(self, sequence: int, *, delivered_at: dt.datetime) -> bool:
         """Record that an announcement was delivered.
 
@@ -642,7 +767,7 @@ class CatalogStore:
         row = outbox_table.c
         with self.engine.begin() as connection:
             statement = sa.update(outbox_table).where(row.sequence == sequence, row.delivered_at.is_(None))
-            changed = connection.execute(statement.values(delivered_at=_text_from_instant(delivered_at))).rowcount
+            changed = connection.execute(statement.values(delivered_at=text_from_instant(delivered_at))).rowcount
             known = connection.execute(sa.select(row.sequence).where(row.sequence == sequence)).first()
         if known is None:
             raise AnnouncementMissingError(f"there is no announcement {sequence}")
@@ -687,14 +812,14 @@ class CatalogStore:
         wanted = {"sector": sector, "product": product, "collection": collection}
         conditions = [column[name] == value for name, value in wanted.items() if value is not None]
         conditions.append(column.state.in_(("published", "superseded") if include_superseded else ("published",)))
-        conditions.extend(_time_conditions(datetime_range or (None, None)))
+        conditions.extend(time_conditions(datetime_range or (None, None)))
         with database.reading(self.engine) as connection:
             if bbox is not None:
                 _check_box(bbox)
-                conditions.append(_box_condition(connection, bbox))
+                conditions.append(box_condition(connection, bbox))
             order = (column.start_time.desc(), column.id, column.revision.desc())
             statement = sa.select(item_table).where(*conditions).order_by(*order).limit(limit)
-            return self._items(connection, statement)
+            return self.items_of(connection, statement)
 
     def item(self, item_id: str, revision: int | None = None) -> CatalogItem | None:
         """Look one item up.
@@ -716,7 +841,7 @@ class CatalogStore:
         if revision is not None:
             statement = statement.where(column.revision == revision)
         with database.reading(self.engine) as connection:
-            return next(iter(self._items(connection, statement)), None)
+            return next(iter(self.items_of(connection, statement)), None)
 
     def published(self) -> Iterator[CatalogItem]:
         """Walk through every published item in the order of identities.
@@ -730,7 +855,7 @@ class CatalogStore:
         while True:
             statement = sa.select(item_table).where(column.state == "published", column.id > last)
             with database.reading(self.engine) as connection:
-                page = self._items(connection, statement.order_by(column.id).limit(WALK_PAGE))
+                page = self.items_of(connection, statement.order_by(column.id).limit(WALK_PAGE))
             yield from page
             if not page:
                 return
@@ -802,8 +927,12 @@ class CatalogStore:
     def _insert(
         connection: sa.Connection, entry: CatalogEntry, *, revision: int, published_at: dt.datetime
     ) -> PublishedRevision:
-        row = _entry_row(entry, revision=revision, published_at=_text_from_instant(published_at))
-        connection.execute(sa.insert(item_table), [row])
+        row = _entry_row(entry, revision=revision, published_at=text_from_instant(published_at))
+        row["footprint"] = _footprint(connection, entry)
+        inserted = connection.execute(sa.insert(item_table).returning(item_table.c.number), row).scalar_one()
+        codes = sorted(set(entry.document.get("properties", {}).get("cqeo:admin_codes") or ()))
+        if codes:
+            connection.execute(sa.insert(item_district_table), [{"number": inserted, "code": code} for code in codes])
         if entry.assets:
             connection.execute(sa.insert(asset_table), _asset_rows(entry, revision))
         _announce(connection, row, event="published", at=published_at)
@@ -824,8 +953,40 @@ class CatalogStore:
         _announce(connection, row, event=state, at=at, successor=successor, reason=reason)
 
     @staticmethod
-    def _items(connection: sa.Connection, statement: sa.Select[Any]) -> tuple[CatalogItem, ...]:
+    def items_of(connection: sa.Connection, statement: sa.Select[Any]) -> tuple[CatalogItem, ...]:
+        """Items a statement selects, with their assets.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            Where to read.
+        statement : sqlalchemy.Select
+            Selection of whole rows of `item_table`.
+
+        Returns
+        -------
+        tuple of CatalogItem
+            In the order of the statement.
+        """
         rows = [dict(row) for row in connection.execute(statement).mappings()]
+        return CatalogStore.items_from_rows(connection, rows)
+
+    @staticmethod
+    def items_from_rows(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[CatalogItem, ...]:
+        """Items of rows already read, with their assets.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            Where to read the assets.
+        rows : Sequence[Mapping[str, Any]]
+            Whole rows of `item_table`.
+
+        Returns
+        -------
+        tuple of CatalogItem
+            In the order of the rows.
+        """
         assets = _assets_of(connection, [(row["id"], row["revision"]) for row in rows])
         return tuple(_item_from_row(row, assets.get((row["id"], row["revision"]), ())) for row in rows)
 
@@ -833,6 +994,21 @@ class CatalogStore:
         statement = sa.select(outbox_table).where(condition).order_by(outbox_table.c.sequence).limit(limit)
         with database.reading(self.engine) as connection:
             return tuple(_announcement_from_row(dict(row)) for row in connection.execute(statement).mappings())
+
+
+def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int | None:
+    """Number of the item's footprint, entered now where it is a new one."""
+    if entry.document.get("geometry") is None:
+        return None
+    geometry = json_text(entry.document["geometry"])
+    sha256 = hashlib.sha256(geometry.encode()).hexdigest()
+    column = footprint_table.c
+    known = connection.execute(sa.select(column.number).where(column.sha256 == sha256)).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    west, south, east, north = entry.bbox
+    row = {"sha256": sha256, "geometry": geometry, "west": west, "south": south, "east": east, "north": north}
+    return int(connection.execute(sa.insert(footprint_table).returning(column.number), row).scalar_one())
 
 
 def _refuse_withdrawn(connection: sa.Connection, entry: CatalogEntry) -> None:
@@ -854,7 +1030,7 @@ def _announce(
     successor: int | None = None,
     reason: str | None = None,
 ) -> None:
-    instant = _text_from_instant(at)
+    instant = text_from_instant(at)
     payload = notification.announcement(
         _subject(row), event=event, occurred_at=instant, successor=successor, reason=reason
     )
@@ -865,7 +1041,7 @@ def _announce(
                 "event": event,
                 "item_id": row["id"],
                 "revision": row["revision"],
-                "payload": _json_text(payload),
+                "payload": json_text(payload),
                 "created_at": instant,
             }
         ],

@@ -664,7 +664,7 @@ class ObjectStore:
                 for entry in page.get("Contents", []):
                     yield StoredObject(bucket, entry["Key"], entry["Size"], etag=entry.get("ETag"))
 
-    def presigned_url(self, bucket: str, key: str, *, lifetime: int) -> str:
+    def presigned_url(self, bucket: str, key: str, *, lifetime: int, file_name: str | None = None) -> str:
         """Make an address that lets its holder read one object for a while.
 
         Parameters
@@ -673,6 +673,8 @@ class ObjectStore:
             What may be read.
         lifetime : int
             How long [s].
+        file_name : str or None
+            Name under which a browser saves it; None leaves it to the browser.
 
         Returns
         -------
@@ -680,6 +682,8 @@ class ObjectStore:
             The address; treat it as a secret, and never store it.
         """
         arguments = {"Bucket": bucket, "Key": key}
+        if file_name is not None:
+            arguments["ResponseContentDisposition"] = f'attachment; filename="{file_name}"'
         with _translated(f"{bucket}/{key}"):
             return str(self._client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=lifetime))
 

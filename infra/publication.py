@@ -23,12 +23,17 @@ from products import stac
 
 ITEM_NAME = "item.json"
 MANIFEST_NAME = "MANIFEST.json"
+SIGNATURE_SUFFIX = ".minisig"
+SIGNATURE_NAME = f"{MANIFEST_NAME}{SIGNATURE_SUFFIX}"
 
 _GEOJSON = "application/geo+json"
 _JSON = "application/json"
-_RESERVED = frozenset({ITEM_NAME, MANIFEST_NAME})
+_TEXT = "text/plain"
+_RESERVED = frozenset({ITEM_NAME, MANIFEST_NAME, SIGNATURE_NAME})
 
 Clock = Callable[[], dt.datetime]
+#: Gives the detached signature of a body with a comment that is signed too.
+Signer = Callable[[bytes, str], bytes]
 #: Called with the name of each step when it is done; what it raises interrupts the publication there.
 StepHook = Callable[[str], None]
 
@@ -211,6 +216,7 @@ def publish_package(
     bucket: str,
     key_prefix: str,
     catalogue_bucket: str,
+    signer: Signer | None = None,
     deliver: bool = True,
     clock: Clock = _now,
     on_step: StepHook = _pass,
@@ -235,6 +241,8 @@ def publish_package(
         Keys are ``{key_prefix}/{item_id}/{first 8 of the content's hash}/{name}``.
     catalogue_bucket : str
         Bucket of collections, pointers and feed.
+    signer : callable or None
+        Signs the manifest; None leaves it unsigned.
     deliver : bool
         Whether to deliver outstanding announcements afterwards.
     clock : callable
@@ -272,6 +280,9 @@ def publish_package(
     )
     on_step("assembled")
     _write_objects(package, store, on_step)
+    if signer is not None:
+        _write_signature(package, store, signer)
+        on_step(SIGNATURE_NAME)
     with catalog.writing() as connection:
         outcome = catalog.publish(_entry(package), published_at=clock(), connection=connection)
         on_step("inside transaction")
@@ -519,6 +530,19 @@ def _write_objects(package: _Package, store: object_store.ObjectStore, on_step: 
         store.put_new(package.bucket, package.key(name), body, media_type=media_type)
         _read_back(store, package.bucket, package.key(name), object_store.digest_of(body))
         on_step(name)
+
+
+def _write_signature(package: _Package, store: object_store.ObjectStore, signer: Signer) -> None:
+    """Sign the manifest; a signature that is there already stands, though the key may have changed since."""
+    key = package.key(SIGNATURE_NAME)
+    if store.exists(package.bucket, key):
+        return
+    signature = signer(package.manifest, f"{package.item_id} {package.content_sha256}")
+    try:
+        store.put_new(package.bucket, key, signature, media_type=_TEXT)
+    except object_store.KeyConflictError:
+        return
+    _read_back(store, package.bucket, key, object_store.digest_of(signature))
 
 
 def _read_back(store: object_store.ObjectStore, bucket: str, key: str, expected: object_store.ContentDigest) -> None:

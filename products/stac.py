@@ -49,6 +49,9 @@ _EXTENSION_FILES: Mapping[str, str] = {
 _REFERENCED_FILES: Mapping[str, str] = {
     "https://proj.org/schemas/v0.7/projjson.schema.json": "projjson/v0.7/projjson.schema.json",
 }
+#: Version of STAC that items and collections state.
+VERSION = "1.1.0"
+
 _CORE_URL = "https://schemas.stacspec.org/v1.1.0/{0}-spec/json-schema/{0}.json"
 _IDENTITY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

@@ -40,4 +40,5 @@ def _publish_collection(document: package_document.PackageDocument, workspace: W
         description_zh=fields.description_zh or fields.title_zh,
         sector=document.sector,
     )
-    publication.publish_collection(collection, store=workspace.store, catalogue_bucket=catalogue)
+    written = publication.publish_collection(collection, store=workspace.store, catalogue_bucket=catalogue)
+    workspace.catalog.put_collection(written)

@@ -1,0 +1,382 @@
+"""A CQL2 filter as a condition of the database (OGC 21-065r2): basic, advanced comparison, spatial, temporal.
+
+The library reads and checks the expression; here its JSON form is walked once. A filter names properties of
+`infra.delivery.queryable` only, so that nobody can ask about what is not shown.
+"""
+
+import datetime as dt
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import cql2
+import shapely
+import sqlalchemy as sa
+from shapely import geometry as shapely_geometry
+
+from infra import catalog_store
+from infra.delivery import queryable
+
+#: The most a filter may hold: octets of its text, levels of nesting [1].
+LENGTH_LIMIT = 65_536
+DEPTH_LIMIT = 32
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_SPATIAL: Mapping[str, Callable[[Any, Any], Any]] = {
+    "s_intersects": shapely.intersects,
+    "s_disjoint": shapely.disjoint,
+    "s_within": shapely.within,
+    "s_contains": shapely.contains,
+    "s_equals": shapely.equals,
+    "s_touches": shapely.touches,
+    "s_crosses": shapely.crosses,
+    "s_overlaps": shapely.overlaps,
+}
+_FOLDED = "casei"
+
+Language = Literal["cql2-text", "cql2-json"]
+
+
+class FilterError(ValueError):
+    """The filter is not CQL2, or asks for something that cannot be answered."""
+
+
+def parsed(expression: str | Mapping[str, Any], language: Language) -> Any:
+    """Read a filter.
+
+    Parameters
+    ----------
+    expression : str or Mapping[str, Any]
+        The filter; JSON as text or as an object.
+    language : str
+        How it is written.
+
+    Returns
+    -------
+    dict or bool
+        Its CQL2 JSON.
+
+    Raises
+    ------
+    FilterError
+        It is not CQL2, too long or nested too deeply.
+    """
+    text = expression if isinstance(expression, str) else json.dumps(expression)
+    if len(text.encode()) > LENGTH_LIMIT or _nesting(text) > 2 * DEPTH_LIMIT:
+        raise FilterError(f"the filter is longer than {LENGTH_LIMIT} octets or nested deeper than {DEPTH_LIMIT} levels")
+    try:
+        found = cql2.parse_text(text) if language == "cql2-text" else cql2.Expr(json.loads(text))
+        found.validate()
+    except (ValueError, Exception) as error:  # the library raises plain exceptions
+        raise FilterError(f"the filter is not valid {language}: {_first_line(str(error))}") from error
+    return found.to_json()
+
+
+def condition(tree: Any, connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Translate a filter.
+
+    Parameters
+    ----------
+    tree : dict or bool
+        CQL2 JSON, as `parsed` gives it.
+    connection : sqlalchemy.Connection
+        Where footprints are looked up; geometry is decided before the search, by footprint.
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `infra.catalog_store.item_table`.
+
+    Raises
+    ------
+    FilterError
+        An operator, or a comparison of kinds, that cannot be answered.
+    """
+    if isinstance(tree, bool):
+        return sa.true() if tree else sa.false()
+    if not isinstance(tree, dict) or "op" not in tree:
+        raise FilterError(f"{_shown(tree)} is neither true nor false")
+    operation, arguments = tree["op"], tree["args"]
+    if operation in {"and", "or"}:
+        parts = [condition(part, connection) for part in arguments]
+        return sa.and_(sa.true(), *parts) if operation == "and" else sa.or_(sa.false(), *parts)
+    if operation == "not":
+        return sa.not_(condition(arguments[0], connection))
+    return _predicate(operation, arguments, connection)
+
+
+def geometry_condition(geometry: Any, connection: sa.Connection, relation: str = "s_intersects") -> Any:
+    """Condition that the footprint of an item has a relation to a geometry.
+
+    Parameters
+    ----------
+    geometry : Mapping[str, Any]
+        GeoJSON geometry or ``{"bbox": [...]}``.
+    connection : sqlalchemy.Connection
+        Where footprints are looked up.
+    relation : str
+        Spatial operator of CQL2, read with the footprint on its left.
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `infra.catalog_store.item_table`.
+
+    Raises
+    ------
+    FilterError
+        It is no geometry.
+    """
+    asked = _geometry(geometry)
+    footprint = catalog_store.footprint_table.c
+    statement = sa.select(footprint.number, footprint.geometry)
+    if relation != "s_disjoint":
+        # Boxes across the antimeridian (west > east) are left for the exact test.
+        west, south, east, north = asked.bounds
+        beside = sa.and_(footprint.west <= footprint.east, sa.or_(footprint.west > east, footprint.east < west))
+        statement = statement.where(~beside, footprint.south <= north, footprint.north >= south)
+    rows = connection.execute(statement).all()
+    shapes = shapely.from_geojson([row.geometry for row in rows])
+    shapely.prepare(asked)
+    hits = _SPATIAL[relation](shapes, asked)
+    numbers = [row.number for row, hit in zip(rows, hits, strict=True) if hit]
+    return queryable.one_of(catalog_store.item_table.c.footprint, numbers)
+
+
+def instant_text(value: Any) -> str:
+    """Instant of a filter as the tables hold it.
+
+    Parameters
+    ----------
+    value : str or Mapping[str, str]
+        RFC 3339 instant or date, or CQL2's ``timestamp`` or ``date`` of one.
+
+    Returns
+    -------
+    str
+        UTC text that orders like time.
+
+    Raises
+    ------
+    FilterError
+        It is no instant.
+    """
+    text = value.get("timestamp", value.get("date")) if isinstance(value, Mapping) else value
+    try:
+        instant = dt.datetime.fromisoformat(text)
+        aware = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
+        return catalog_store.text_from_instant(aware)
+    except (TypeError, ValueError, OverflowError):
+        raise FilterError(f"{_shown(value)} is not an instant of RFC 3339") from None
+
+
+# Predicates
+
+
+def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connection) -> Any:
+    if operation in _COMPARISONS:
+        return _comparison(operation, arguments)
+    if operation in _SPATIAL:
+        return _spatial(operation, arguments, connection)
+    if operation.startswith("t_"):
+        return _temporal(operation, arguments)
+    if operation.startswith("a_"):
+        return _codes(operation, arguments)
+    match operation:
+        case "isNull":
+            return _column(arguments[0]).is_(None) if _kind(arguments[0]) not in {"codes", "geometry"} else sa.false()
+        case "like":
+            return _like(arguments)
+        case "between":
+            low, high = arguments[1:]
+            return sa.and_(_comparison(">=", [arguments[0], low]), _comparison("<=", [arguments[0], high]))
+        case "in":
+            return sa.or_(sa.false(), *(_comparison("=", [arguments[0], value]) for value in arguments[1]))
+    raise FilterError(f"the operator {operation!r:.40} is not offered")
+
+
+def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
+    left, right = arguments
+    if not _is_property(left):
+        left, right, operation = right, left, _MIRRORED[operation]
+    if not _is_property(left):
+        raise FilterError("one side of a comparison must be a property")
+    folded = isinstance(left, dict) and left.get("op") == _FOLDED
+    name = left["args"][0] if folded else left
+    if _is_property(right):
+        if _kind(_bare(right)) != _kind(name):
+            raise FilterError(f"{_name(name)} and {_name(_bare(right))} are of different kinds")
+        value = _folded(_column(_bare(right))) if folded else _column(_bare(right))
+        return _COMPARISONS[operation](_folded(_column(name)) if folded else _column(name), value)
+    if folded:
+        literal = right["args"][0] if isinstance(right, dict) and right.get("op") == _FOLDED else right
+        return _COMPARISONS[operation](_folded(_column(name)), str(_literal(name, literal)).casefold())
+    return _COMPARISONS[operation](_column(name), _literal(name, right))
+
+
+def _like(arguments: Sequence[Any]) -> Any:
+    subject, pattern = arguments
+    folded = isinstance(subject, dict) and subject.get("op") == _FOLDED
+    column = _column(_bare(subject))
+    text = pattern["args"][0] if isinstance(pattern, dict) else pattern
+    if _kind(_bare(subject)) != "text" or not isinstance(text, str):
+        raise FilterError("like compares a text property with a pattern")
+    if folded:
+        return sa.func.lower(column).like(text.lower(), escape="\\")
+    return queryable.like(column, text)
+
+
+def _spatial(operation: str, arguments: Sequence[Any], connection: sa.Connection) -> Any:
+    left, right = arguments
+    if not _is_property(left):
+        swapped = {"s_within": "s_contains", "s_contains": "s_within"}
+        left, right, operation = right, left, swapped.get(operation, operation)
+    if not _is_property(left) or _kind(left) != "geometry" or _is_property(right):
+        raise FilterError(f"{operation} compares the property geometry with a geometry")
+    return geometry_condition(right, connection, operation)
+
+
+def _temporal(operation: str, arguments: Sequence[Any]) -> Any:
+    """Temporal operators; an item lasts from its start to its end."""
+    left, right = arguments
+    if not _is_property(left) or _kind(left) != "instant":
+        raise FilterError(f"{operation} compares an instant of the item, on its left, with a time")
+    item = catalog_store.item_table.c
+    whole = _name(left) == "datetime"
+    start, end = (item.start_time, item.end_time) if whole else (_column(left), _column(left))
+    low, high = _interval(right)
+    before = sa.true() if high is None else start <= high
+    after = sa.true() if low is None else end >= low
+    match operation:
+        case "t_intersects":
+            return sa.and_(before, after)
+        case "t_disjoint":
+            return sa.not_(sa.and_(before, after))
+        case "t_after":
+            return sa.false() if high is None else start > high
+        case "t_before":
+            return sa.false() if low is None else end < low
+        case "t_during":
+            return sa.and_(sa.true() if low is None else start > low, sa.true() if high is None else end < high)
+        case "t_equals":
+            return sa.and_(sa.false() if low is None else start == low, sa.false() if high is None else end == high)
+    raise FilterError(f"the operator {operation!r:.40} is not offered")
+
+
+def _codes(operation: str, arguments: Sequence[Any]) -> Any:
+    left, right = arguments
+    if not _is_property(left) or _kind(left) != "codes" or not isinstance(right, list):
+        raise FilterError(f"{operation} compares a list of codes, on its left, with a list")
+    item, district = catalog_store.item_table.c, catalog_store.item_district_table.c
+    wanted = sorted({str(code) for code in right})
+    has = {code: sa.exists().where(district.number == item.number, district.code == code) for code in wanted}
+    other = sa.exists().where(district.number == item.number, district.code.not_in(wanted))
+    match operation:
+        case "a_contains":
+            return sa.and_(sa.true(), *has.values())
+        case "a_overlaps":
+            return sa.or_(sa.false(), *has.values())
+        case "a_containedBy":
+            return sa.not_(other)
+        case "a_equals":
+            return sa.and_(sa.not_(other), *has.values())
+    raise FilterError(f"the operator {operation!r:.40} is not offered")
+
+
+# Arguments
+
+
+def _bare(argument: Any) -> Any:
+    return argument["args"][0] if isinstance(argument, dict) and argument.get("op") == _FOLDED else argument
+
+
+def _is_property(argument: Any) -> bool:
+    bare = _bare(argument)
+    return isinstance(bare, dict) and "property" in bare
+
+
+def _name(argument: Any) -> str:
+    if not _is_property(argument):
+        raise FilterError(f"{_shown(argument)} stands where a property is wanted")
+    return str(argument["property"]).removeprefix("properties.")
+
+
+def _kind(argument: Any) -> str:
+    return queryable.queryable(_name(argument)).kind
+
+
+def _column(argument: Any) -> Any:
+    found = queryable.queryable(_name(argument))
+    if found.column is None:
+        raise FilterError(f"{_name(argument)} is compared with the operators of its own kind")
+    return found.column
+
+
+def _folded(column: Any) -> Any:
+    return sa.func.lower(column)
+
+
+def _literal(name: Any, value: Any) -> Any:
+    kind = _kind(name)
+    if kind == "instant":
+        return instant_text(value)
+    fits = isinstance(value, str) if kind == "text" else isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits:
+        raise FilterError(f"{_name(name)} is a {kind} and cannot be compared with {_shown(value)}")
+    return value
+
+
+def _interval(value: Any) -> tuple[str | None, str | None]:
+    if isinstance(value, dict) and "interval" in value:
+        low, high = (None if end == ".." else end for end in value["interval"])
+        return (None if low is None else instant_text(low)), (None if high is None else instant_text(high))
+    if isinstance(value, dict) and "date" in value:
+        start = dt.datetime.fromisoformat(instant_text(value))
+        last = start + dt.timedelta(days=1, microseconds=-1)
+        return catalog_store.text_from_instant(start), catalog_store.text_from_instant(last)
+    instant = instant_text(value)
+    return instant, instant
+
+
+def _geometry(value: Any) -> Any:
+    try:
+        if isinstance(value, Mapping) and "bbox" in value:
+            bbox = [float(edge) for edge in value["bbox"]]
+            west, south, east, north = bbox if len(bbox) == 4 else (bbox[0], bbox[1], bbox[3], bbox[4])
+            found: Any = shapely_geometry.box(west, south, east, north)
+        else:
+            found = shapely_geometry.shape(value)
+    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise FilterError(f"{_shown(value)} is no GeoJSON geometry: {_first_line(str(error))}") from None
+    if found.is_empty or not found.is_valid:
+        raise FilterError(f"{_shown(value)} is empty or crosses itself")
+    return found
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        if character in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in ")]}":
+            depth -= 1
+    return deepest
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:200]

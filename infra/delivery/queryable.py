@@ -1,0 +1,206 @@
+"""What a search may ask about: names, kinds and where each is found in the catalogue."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext import compiler
+from sqlalchemy.sql.expression import FunctionElement
+
+from infra import catalog_store
+
+Kind = Literal["text", "number", "instant", "codes", "geometry"]
+
+_GEOMETRY_SCHEMA = "https://geojson.org/schema/Geometry.json"
+
+
+class UnknownPropertyError(ValueError):
+    """There is no property of that name to ask about."""
+
+
+class document_value(FunctionElement[Any]):  # noqa: N801  named as a function of the database
+    """Value at a path of the item's document, as text or as a number; NULL where it is not there."""
+
+    inherit_cache = False
+
+    def __init__(self, path: tuple[str, ...], kind: Kind) -> None:
+        super().__init__()
+        self.path = path
+        self.type = sa.Double() if kind == "number" else sa.Text()
+
+
+@compiler.compiles(document_value, "sqlite")
+def _on_sqlite(element: document_value, _compiler: Any, **_options: Any) -> str:
+    keys = "".join(f'."{key}"' for key in element.path)
+    return f"json_extract(item.document, '${keys}')"
+
+
+@compiler.compiles(document_value, "postgresql")
+def _on_postgresql(element: document_value, _compiler: Any, **_options: Any) -> str:
+    found = f"(item.document::jsonb #>> '{{{','.join(element.path)}}}')"
+    return f"({found})::double precision" if isinstance(element.type, sa.Double) else found
+
+
+class like(FunctionElement[bool]):  # noqa: N801
+    """Whether a text fits a pattern of % and _, case told apart, which SQLite's own LIKE does not do."""
+
+    inherit_cache = False
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], pattern: str) -> None:
+        self.column, self.pattern = column, pattern
+        super().__init__(column, sa.literal(pattern), sa.literal(_glob(pattern)))
+
+
+@compiler.compiles(like, "sqlite")
+def _like_on_sqlite(element: like, compiled: Any, **options: Any) -> str:
+    column, _, glob = (compiled.process(part, **options) for part in element.clauses)
+    return f"({column} GLOB {glob})"
+
+
+@compiler.compiles(like, "postgresql")
+def _like_on_postgresql(element: like, compiled: Any, **options: Any) -> str:
+    column, pattern, _ = (compiled.process(part, **options) for part in element.clauses)
+    return f"({column} LIKE {pattern})"
+
+
+class one_of(FunctionElement[bool]):  # noqa: N801
+    """Membership in a list of whole numbers of any length: it travels as one value, as statements take only so many."""
+
+    inherit_cache = False
+    type = sa.Boolean()
+
+    def __init__(self, column: sa.ColumnElement[Any], numbers: Sequence[int]) -> None:
+        super().__init__(column, sa.literal("[" + ",".join(str(number) for number in numbers) + "]"))
+
+
+@compiler.compiles(one_of, "sqlite")
+def _one_of_on_sqlite(element: one_of, compiled: Any, **options: Any) -> str:
+    column, numbers = (compiled.process(part, **options) for part in element.clauses)
+    return f"({column} IN (SELECT value FROM json_each({numbers})))"  # noqa: S608  both are compiled
+
+
+@compiler.compiles(one_of, "postgresql")
+def _one_of_on_postgresql(element: one_of, compiled: Any, **options: Any) -> str:
+    column, numbers = (compiled.process(part, **options) for part in element.clauses)
+    return f"({column} IN (SELECT value::int FROM jsonb_array_elements_text({numbers}::jsonb)))"  # noqa: S608
+
+
+def _glob(pattern: str) -> str:
+    """Write a pattern of LIKE as one of GLOB; what GLOB would read as its own signs goes into brackets."""
+    found, escaped = [], False
+    for character in pattern:
+        if character == "\\" and not escaped:
+            escaped = True
+            continue
+        wild = {"%": "*", "_": "?"}.get(character) if not escaped else None
+        found.append(wild or (f"[{character}]" if character in "*?[" else character))
+        escaped = False
+    return "".join(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Queryable:
+    """One property a search may ask about.
+
+    Attributes
+    ----------
+    title : str
+        What it is.
+    kind : str
+        What it can be compared with.
+    column : sqlalchemy.ColumnElement or None
+        Where it is found; None for codes and geometry, which have tables of their own.
+    choices : tuple of str
+        Values it can have, where they are few.
+    """
+
+    title: str
+    kind: Kind
+    column: sa.ColumnElement[Any] | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of its values.
+
+        Returns
+        -------
+        dict
+            The schema.
+        """
+        match self.kind:
+            case "geometry":
+                return {"title": self.title, "$ref": _GEOMETRY_SCHEMA}
+            case "codes":
+                return {"title": self.title, "type": "array", "items": {"type": "string"}}
+            case "instant":
+                return {"title": self.title, "type": "string", "format": "date-time"}
+            case "number":
+                return {"title": self.title, "type": "number"}
+            case _:
+                listed = {"enum": list(self.choices)} if self.choices else {}
+                return {"title": self.title, "type": "string"} | listed
+
+
+_item = catalog_store.item_table.c
+
+
+def _in_document(*path: str, kind: Kind = "text") -> sa.ColumnElement[Any]:
+    return document_value(("properties", *path), kind)
+
+
+#: Every property a search may ask about, by its name in an item.
+QUERYABLES: Mapping[str, Queryable] = {
+    "id": Queryable(title="Identity", kind="text", column=_item.id),
+    "collection": Queryable(title="Collection", kind="text", column=_item.collection),
+    "geometry": Queryable(title="Footprint", kind="geometry"),
+    "datetime": Queryable(title="Time of the content, its start", kind="instant", column=_item.start_time),
+    "start_datetime": Queryable(title="Start of the content", kind="instant", column=_item.start_time),
+    "end_datetime": Queryable(title="End of the content", kind="instant", column=_item.end_time),
+    "published": Queryable(title="Time of publication", kind="instant", column=_item.published_at),
+    "title": Queryable(title="Title", kind="text", column=_in_document("title")),
+    "cqeo:title_zh": Queryable(title="Chinese title", kind="text", column=_in_document("cqeo:title_zh")),
+    "cqeo:sector": Queryable(title="Sector the product serves", kind="text", column=_item.sector),
+    "cqeo:product_code": Queryable(title="Product code", kind="text", column=_item["product"]),
+    "cqeo:stream": Queryable(
+        title="Near real time or final", kind="text", column=_in_document("cqeo:stream"), choices=("nrt", "final")
+    ),
+    "cqeo:quality.level": Queryable(
+        title="Standing of the product",
+        kind="text",
+        column=_in_document("cqeo:quality", "level"),
+        choices=("candidate", "rapid", "verified"),
+    ),
+    "cqeo:clear_fraction": Queryable(
+        title="Share of the area seen without cloud or shadow",
+        kind="number",
+        column=_in_document("cqeo:clear_fraction", kind="number"),
+    ),
+    "cqeo:admin_codes": Queryable(title="Districts, codes of GB/T 2260", kind="codes"),
+}
+
+
+def queryable(name: str) -> Queryable:
+    """Look a property up.
+
+    Parameters
+    ----------
+    name : str
+        Its name, with or without ``properties.`` in front.
+
+    Returns
+    -------
+    Queryable
+        The property.
+
+    Raises
+    ------
+    UnknownPropertyError
+        There is none of that name.
+    """
+    found = QUERYABLES.get(name.removeprefix("properties."))
+    if found is None:
+        raise UnknownPropertyError(f"{name!r:.80} is no property to ask about; there are {', '.join(QUERYABLES)}")
+    return found

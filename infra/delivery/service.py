@@ -1,0 +1,317 @@
+"""The service: one door for catalogue, feed, downloads and state, behind which everything knows who asks.
+
+Whoever asks is recognized before anything else happens; an address that is not listed as open answers nobody unknown.
+"""
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+import math
+import secrets
+import time
+import urllib.parse
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from starlette import concurrency, requests, responses, routing
+
+from infra import catalog_store, object_store
+from infra.delivery import (
+    audit,
+    cursor,
+    download,
+    entitlement,
+    fair_share,
+    feed,
+    health,
+    identity,
+    item_search,
+    signing,
+    stac_api,
+)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+#: Addresses that answer everybody: whether the service lives, and the keys that verify what it gives.
+OPEN_PATHS = frozenset({"/health", "/.well-known/terralimb-keys.json"})
+
+#: What an identity must be allowed for each first part of an address.
+_NEEDED: dict[str, entitlement.Scope] = {"stac": "search", "feed": "feed", "download": "download"}
+
+_LOG = logging.getLogger(__name__)
+_BODY_LIMIT = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the service is made of.
+
+    Attributes
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    store : infra.object_store.ObjectStore
+        Where the files are.
+    home : Path
+        Folder of the installation: keys and the audit record.
+    identities : identity.Identities
+        Recognizes who asks.
+    limits : fair_share.Limits
+        What one agency may use.
+    clock : callable
+        Tells the time.
+    """
+
+    catalog: catalog_store.CatalogStore
+    store: object_store.ObjectStore
+    home: Path
+    identities: identity.Identities
+    limits: fair_share.Limits = dataclasses.field(default_factory=fair_share.Limits)
+    clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+
+
+def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """Build the service.
+
+    Parameters
+    ----------
+    parts : Parts
+        What it is made of.
+
+    Returns
+    -------
+    callable
+        ASGI application.
+    """
+    signing.ensure(parts.home)
+    seal = cursor.ensure(parts.home)
+    search = item_search.ItemSearch(parts.catalog)
+    record = audit.AuditLog(parts.home / "audit")
+    pages = _Pages(parts, feed.Feed(parts.catalog, seal), download.Downloads(search, parts.store, record))
+    inner = stac_api.application(search, seal)
+    inner.router.routes.extend(
+        (
+            routing.Route("/feed", pages.feed_json),
+            routing.Route("/feed.atom", pages.feed_atom),
+            routing.Route("/download/{item_id}/{revision}/{name}", pages.download),
+            routing.Route("/health", pages.health),
+            routing.Route("/.well-known/terralimb-keys.json", pages.public_keys),
+        )
+    )
+    inner.add_exception_handler(404, _not_found)
+    inner.add_exception_handler(405, _not_allowed)
+    return _Gate(inner, parts, record)
+
+
+class _Gate:
+    """Recognizes who asks, holds to the limits, and lets nothing out that is not meant for them."""
+
+    def __init__(self, inner: Any, parts: Parts, record: audit.AuditLog) -> None:
+        self.inner = inner
+        self.parts = parts
+        self.record = record
+        self.shares = fair_share.FairShare(parts.limits, time.monotonic)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        scope["request_id"] = secrets.token_hex(8)
+        answer = await self._refusal(scope)
+        if answer is not None:
+            await answer(scope, receive, send)
+            return
+        principal = scope.get("principal")
+        try:
+            async with self.shares.taken(principal.agency if principal else f"open {_client(scope)}"):
+                await self._passed_on(scope, receive, send)
+        except fair_share.TooManyRequestsError as error:
+            wait = {"Retry-After": str(math.ceil(error.retry_after))}
+            await _error(429, "TooManyRequests", str(error), wait)(scope, receive, send)
+
+    async def _passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def guarded(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, _request_id(scope)]
+            await send(message)
+
+        try:
+            await self.inner(scope, receive, guarded)
+        except Exception:
+            # The person gets a name to ask about; what went wrong is for the log.
+            _LOG.exception("request %s failed", scope["request_id"])
+            if started:
+                raise
+            text = f"the service failed; it is written down under {scope['request_id']}"
+            await _error(500, "InternalError", text)(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> responses.Response | None:
+        """Why the request goes no further; None where it does, with its principal in the scope."""
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > _BODY_LIMIT or b"transfer-encoding" in headers:
+            return _error(413, "TooLarge", f"a request holds at most {_BODY_LIMIT} octets and says how many")
+        authorization = headers.get(b"authorization")
+        if authorization is None and scope["path"] in OPEN_PATHS:
+            return None
+        text = None if authorization is None else authorization.decode("latin-1")
+        try:
+            principal = await concurrency.run_in_threadpool(
+                self.parts.identities.authenticate, text, now=self.parts.clock()
+            )
+        except identity.IdentityRefusedError as error:
+            await self._note(scope, "authenticate", error.cause, key_id=error.key_id)
+            challenge = {"WWW-Authenticate": 'Bearer realm="terralimb"'}
+            return _error(401, "Unauthorized", str(error), challenge)
+        scope["principal"] = principal
+        needed = _NEEDED.get(scope["path"].strip("/").partition("/")[0].partition(".")[0])
+        if needed is not None and needed not in principal.scopes:
+            await self._note(scope, "authenticate", "scope_missing", agency=principal.agency, key_id=principal.key_id)
+            return _error(403, "Forbidden", f"this key is not allowed to {needed}")
+        return None
+
+    async def _note(self, scope: Scope, event: audit.Event, cause: str, **said: Any) -> None:
+        entry = audit.Entry(
+            event=event,
+            decision="refused",
+            cause=cause,
+            request_id=scope["request_id"],
+            address=_client(scope),
+            **said,
+        )
+        await concurrency.run_in_threadpool(self.record.record, entry, now=self.parts.clock())
+
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"private, no-store"),
+)
+
+
+class _Pages:
+    """Answers outside the catalogue."""
+
+    def __init__(self, parts: Parts, announcements: feed.Feed, downloads: download.Downloads) -> None:
+        self.parts = parts
+        self.announcements = announcements
+        self.downloads = downloads
+
+    async def feed_json(self, request: requests.Request) -> responses.Response:
+        """Announcements after a position."""
+        try:
+            wanted = _feed_request(request)
+            page = await concurrency.run_in_threadpool(
+                self.announcements.read, _principal(request), wanted, _address(request)
+            )
+        except (cursor.CursorError, ValueError) as error:
+            return _error(400, "BadRequest", str(error))
+        following = request.url.include_query_params(after=page.cursor) if page.cursor else request.url
+        body = {"announcements": page.announcements, "cursor": page.cursor, "more": page.more, "next": str(following)}
+        return responses.JSONResponse(body)
+
+    async def feed_atom(self, request: requests.Request) -> responses.Response:
+        """The newest announcements for feed readers."""
+        try:
+            wanted = _feed_request(request)
+        except ValueError as error:
+            return _error(400, "BadRequest", str(error))
+        told = await concurrency.run_in_threadpool(
+            self.announcements.newest, _principal(request), wanted, _address(request)
+        )
+        body = feed.atom(told, self_href=str(request.url), updated=self.parts.clock())
+        return responses.Response(body, media_type="application/atom+xml")
+
+    async def download(self, request: requests.Request) -> responses.Response:
+        """Lead to a file of an item."""
+        given = request.path_params
+        if not given["revision"].isascii() or not given["revision"].isdigit() or len(given["revision"]) > 9:
+            return _error(404, "NotFound", "there is no such revision")
+        try:
+            link = await concurrency.run_in_threadpool(
+                self.downloads.link,
+                _principal(request),
+                item_id=given["item_id"],
+                revision=int(given["revision"]),
+                name=given["name"],
+                now=self.parts.clock(),
+                request_id=request.scope["request_id"],
+                client=_client(request.scope),
+            )
+        except download.NoSuchFileError as error:
+            return _error(404, "NotFound", str(error))
+        except download.ItemWithdrawnError as error:
+            return _error(410, "Withdrawn", str(error))
+        headers = {"Location": link.url, "X-Link-Expires": link.expires_at.isoformat()}
+        if link.sha256 is not None:
+            headers |= {"X-Content-SHA256": link.sha256, "X-Content-Size": str(link.size)}
+        return responses.Response(status_code=307, headers=headers)
+
+    async def health(self, request: requests.Request) -> responses.Response:
+        """Whether the service lives; for operators, how everything is."""
+        principal = request.scope.get("principal")
+        report = await concurrency.run_in_threadpool(health.report, self.parts.catalog, now=self.parts.clock())
+        shown = report if principal is not None and "operate" in principal.scopes else {"status": report["status"]}
+        return responses.JSONResponse(shown)
+
+    async def public_keys(self, _request: requests.Request) -> responses.Response:
+        """The keys that verify manifests, retired and revoked ones marked."""
+        document = await concurrency.run_in_threadpool(lambda: signing.document(signing.public_keys(self.parts.home)))
+        return responses.JSONResponse(document)
+
+
+def _principal(request: requests.Request) -> entitlement.Principal:
+    found: entitlement.Principal = request.scope["principal"]
+    return found
+
+
+def _feed_request(request: requests.Request) -> feed.FeedRequest:
+    given = request.query_params
+    try:
+        limit = int(given.get("limit", "100"))
+    except ValueError:
+        raise ValueError("limit is a whole number") from None
+    code = given.get("adcode")
+    if code is not None and not (code.isascii() and code.isdigit() and len(code) <= 12):
+        raise ValueError("adcode is a code of GB/T 2260, digits only")
+    return feed.FeedRequest(
+        after=given.get("after") or None,
+        sector=given.get("sector"),
+        product=given.get("product"),
+        adcode=code,
+        limit=limit,
+    )
+
+
+def _address(request: requests.Request) -> Callable[..., str]:
+    base = str(request.base_url).rstrip("/")
+    return lambda *parts: "/".join((base, *(urllib.parse.quote(part, safe="") for part in parts)))
+
+
+def _client(scope: Scope) -> str | None:
+    return scope["client"][0] if scope.get("client") else None
+
+
+def _request_id(scope: Scope) -> tuple[bytes, bytes]:
+    return b"x-request-id", scope["request_id"].encode()
+
+
+def _error(status: int, code: str, description: str, headers: dict[str, str] | None = None) -> responses.Response:
+    body = json.dumps({"code": code, "description": description}, ensure_ascii=False)
+    return responses.Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+async def _not_found(_request: requests.Request, _error_raised: Exception) -> responses.Response:
+    return _error(404, "NotFound", "there is nothing at this address")
+
+
+async def _not_allowed(_request: requests.Request, _error_raised: Exception) -> responses.Response:
+    return _error(405, "MethodNotAllowed", "this address does not take that method")

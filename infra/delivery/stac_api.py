@@ -1,0 +1,430 @@
+"""The catalogue as a STAC API 1.0 (core, collections, features, item search; filter, sort, fields).
+
+The routes, parameters and their checks are those of stac-fastapi; what is found, and for whom, is decided by
+`infra.delivery.item_search`. Addresses of files lead through the download route, which checks again.
+"""
+
+import dataclasses
+import json
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attr
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from stac_fastapi import extensions as stac_extensions
+from stac_fastapi.api import app as stac_app
+from stac_fastapi.api import models
+from stac_fastapi.extensions.filter.client import BaseFiltersClient
+from stac_fastapi.extensions.filter.filter import FilterConformanceClasses
+from stac_fastapi.types import config, core, errors, rfc3339
+
+from infra import catalog_store
+from infra.delivery import cql2_condition, cursor, entitlement, item_search, queryable
+from products import stac
+
+GEOJSON = "application/geo+json"
+
+#: Where the API lies in the service.
+PREFIX = "/stac"
+_JSON = "application/json"
+_PURPOSE = "search"
+_ALWAYS = ("id", "type", "stac_version", "collection", "links")
+
+#: Faults of a request, all answered with status 400.
+REQUEST_ERRORS = (
+    catalog_store.CatalogError,
+    cql2_condition.FilterError,
+    cursor.CursorError,
+    item_search.SearchError,
+    queryable.UnknownPropertyError,
+)
+
+
+class WithdrawnError(Exception):
+    """The item was withdrawn; the message says why."""
+
+
+def principal_of(request: Request) -> entitlement.Principal:
+    """Who asks, as the service proved before it passed the request on.
+
+    Parameters
+    ----------
+    request : fastapi.Request
+        The request.
+
+    Returns
+    -------
+    infra.delivery.entitlement.Principal
+        The identity.
+    """
+    found: entitlement.Principal = request.scope["principal"]
+    return found
+
+
+def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
+    """Build the STAC API.
+
+    Parameters
+    ----------
+    search : ItemSearch
+        Where to look.
+    seal : CursorSeal
+        What seals the ends of pages.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        The application; every request must carry its principal in the scope.
+    """
+    filters = stac_extensions.FilterExtension(client=_Queryables(search), conformance_classes=_FILTER_CLASSES)
+    offered = [
+        filters,
+        stac_extensions.SortExtension(),
+        stac_extensions.FieldsExtension(),
+        stac_extensions.TokenPaginationExtension(),
+    ]
+    found = stac_app.StacApi(
+        settings=config.ApiSettings(
+            stac_fastapi_title="terralimb",
+            stac_fastapi_description="Sector products and occultation profiles 行业产品与掩星廓线",
+            stac_fastapi_landing_id="terralimb",
+            openapi_url=f"{PREFIX}/api",
+            docs_url=f"{PREFIX}/api.html",
+            _env_file=None,  # type: ignore[call-arg]
+        ),
+        client=CatalogClient(search=search, seal=seal, landing_page_id="terralimb"),
+        extensions=offered,
+        search_get_request_model=models.create_get_request_model(offered),
+        search_post_request_model=models.create_post_request_model(offered),
+        items_get_request_model=models.create_request_model(
+            "ItemsGetRequest", base_model=models.ItemCollectionUri, extensions=offered, request_type="GET"
+        ),
+        stac_version=stac.VERSION,
+        router=APIRouter(prefix=PREFIX),
+        exceptions={},
+        middlewares=[],
+    )
+    for kind, status in _STATUS.items():
+        found.app.add_exception_handler(kind, _answer_with(status))
+    return found.app
+
+
+_STATUS: Mapping[type[Exception], int] = {
+    errors.NotFoundError: 404,
+    WithdrawnError: 410,
+    errors.InvalidQueryParameter: 400,
+    **dict.fromkeys(REQUEST_ERRORS, 400),
+}
+
+
+def _answer_with(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(_request: Request, error: Exception) -> Response:
+        body = {"code": type(error).__name__.removesuffix("Error"), "description": str(error)}
+        return Response(orjson.dumps(body), status_code=status, media_type=_JSON)
+
+    return answer
+
+
+_FILTER_CLASSES = [
+    FilterConformanceClasses.FILTER,
+    FilterConformanceClasses.SEARCH,
+    FilterConformanceClasses.ITEMS,
+    FilterConformanceClasses.BASIC_CQL2,
+    FilterConformanceClasses.CQL2_JSON,
+    FilterConformanceClasses.CQL2_TEXT,
+    FilterConformanceClasses.ADVANCED_COMPARISON_OPERATORS,
+    FilterConformanceClasses.BASIC_SPATIAL_FUNCTIONS,
+    FilterConformanceClasses.BASIC_SPATIAL_FUNCTIONS_PLUS,
+]
+
+
+@attr.s
+class _Queryables(BaseFiltersClient):
+    """What a filter may name."""
+
+    search: item_search.ItemSearch = attr.ib()
+
+    def get_queryables(self, collection_id: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        request: Request = kwargs["request"]
+        if collection_id is not None:
+            _collection_document(self.search, principal_of(request), collection_id)
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": str(request.url.replace(query="")),
+            "type": "object",
+            "title": "What a filter may name",
+            "properties": {name: asked.schema for name, asked in queryable.QUERYABLES.items()},
+            "additionalProperties": False,
+        }
+
+
+@attr.s
+class CatalogClient(core.BaseCoreClient):
+    """The core endpoints over one catalogue."""
+
+    search: item_search.ItemSearch = attr.ib(kw_only=True)
+    seal: cursor.CursorSeal = attr.ib(kw_only=True)
+
+    def landing_page(self, **kwargs: Any) -> Any:
+        """Answer ``GET /``: links to what there is and a child for every collection."""
+        request: Request = kwargs["request"]
+        page = dict(super().landing_page(request=request))
+        address = _address(request)
+        documents = self.search.collections(principal_of(request))
+        page["links"] += [
+            {"rel": "child", "type": _JSON, "title": document["title"], "href": address("collections", document["id"])}
+            for document in documents
+        ]
+        return page
+
+    def all_collections(self, **kwargs: Any) -> Any:
+        """Answer ``GET /collections``."""
+        request: Request = kwargs["request"]
+        address = _address(request)
+        documents = [_served_collection(each, address) for each in self.search.collections(principal_of(request))]
+        links = [_link("root", address()), _link("self", address("collections"))]
+        return {"collections": documents, "links": links}
+
+    def get_collection(self, collection_id: str, **kwargs: Any) -> Any:
+        """Answer ``GET /collections/{collection_id}``."""
+        request: Request = kwargs["request"]
+        document = _collection_document(self.search, principal_of(request), collection_id)
+        return _served_collection(document, _address(request))
+
+    def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
+        """Answer ``GET /collections/{collection_id}/items/{item_id}``."""
+        request: Request = kwargs["request"]
+        found = self.search.item(principal_of(request), item_id)
+        if found is None or found.collection != collection_id:
+            raise errors.NotFoundError(f"there is no item {item_id!r:.120} in {collection_id!r:.120}")
+        if found.state == "withdrawn":
+            raise WithdrawnError(f"{found.item_id} was withdrawn: {found.state_reason}")
+        return _geojson(_served_item(found, _address(request)))
+
+    def item_collection(self, collection_id: str, **kwargs: Any) -> Any:
+        """Answer ``GET /collections/{collection_id}/items``."""
+        request: Request = kwargs["request"]
+        _collection_document(self.search, principal_of(request), collection_id)
+        wanted = _wanted_by_get({**kwargs, "collections": [collection_id]})
+        return self._answer(request, wanted, _fields_of_get(kwargs.get("fields")), kwargs.get("token"))
+
+    def get_search(self, **kwargs: Any) -> Any:
+        """Answer ``GET /search``."""
+        request: Request = kwargs["request"]
+        return self._answer(request, _wanted_by_get(kwargs), _fields_of_get(kwargs.get("fields")), kwargs.get("token"))
+
+    def post_search(self, search_request: Any, **kwargs: Any) -> Any:
+        """Answer ``POST /search``."""
+        request: Request = kwargs["request"]
+        fields = search_request.fields
+        chosen = (set(fields.include or ()), set(fields.exclude or ())) if fields else (set(), set())
+        body = search_request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return self._answer(request, _wanted_by_post(search_request), chosen, search_request.token, body)
+
+    def _answer(
+        self,
+        request: Request,
+        wanted: item_search.SearchRequest,
+        fields: tuple[set[str], set[str]],
+        token: str | None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Response:
+        principal, address = principal_of(request), _address(request)
+        if token:
+            position = self.seal.unseal(token, agency=principal.agency, purpose=_PURPOSE).decode()
+            wanted = dataclasses.replace(wanted, token=position)
+        page = self.search.search(principal, wanted)
+        links = [_link("root", address()), {"rel": "self", "type": GEOJSON, "href": str(request.url)}]
+        if page.token is not None:
+            sealed = self.seal.seal(page.token.encode(), agency=principal.agency, purpose=_PURPOSE)
+            links.append(_next_link(request, sealed, body))
+        features = [_chosen(_served_item(item, address), fields) for item in page.items]
+        return _geojson(
+            {
+                "type": "FeatureCollection",
+                "features": features,
+                "links": links,
+                "numberMatched": page.matched,
+                "numberReturned": len(features),
+            }
+        )
+
+
+# Requests
+
+
+def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
+    intersects = given.get("intersects")
+    expression, language = given.get("filter_expr"), given.get("filter_lang") or "cql2-text"
+    _check_crs(given.get("filter_crs"))
+    return item_search.SearchRequest(
+        collections=tuple(given.get("collections") or ()),
+        ids=tuple(given.get("ids") or ()),
+        bbox=_box(given.get("bbox")),
+        intersects=None if not intersects else _geometry_text(intersects),
+        datetime_range=_range(given.get("datetime")),
+        filter_tree=True if not expression else cql2_condition.parsed(expression, language),
+        sort=tuple(_sort_key(text) for text in given.get("sortby") or ()),
+        limit=given.get("limit") or 10,
+    )
+
+
+def _wanted_by_post(given: Any) -> item_search.SearchRequest:
+    intersects = given.intersects
+    _check_crs(given.filter_crs)
+    return item_search.SearchRequest(
+        collections=tuple(given.collections or ()),
+        ids=tuple(given.ids or ()),
+        bbox=_box(given.bbox),
+        intersects=None if intersects is None else intersects.model_dump(mode="json", exclude_none=True),
+        datetime_range=_range(given.datetime),
+        filter_tree=True if given.filter_expr is None else cql2_condition.parsed(given.filter_expr, "cql2-json"),
+        sort=tuple((key.field, str(key.direction.value)) for key in given.sortby or ()),
+        limit=given.limit or 10,
+    )
+
+
+def _check_crs(name: str | None) -> None:
+    if name not in {None, "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}:
+        raise cql2_condition.FilterError("geometry is understood in CRS84 only")
+
+
+def _box(bbox: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    if bbox is None:
+        return None
+    west, south, east, north = bbox if len(bbox) == 4 else (bbox[0], bbox[1], bbox[3], bbox[4])
+    return float(west), float(south), float(east), float(north)
+
+
+def _geometry_text(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise cql2_condition.FilterError("intersects is no GeoJSON") from None
+    if not isinstance(found, dict):
+        raise cql2_condition.FilterError("intersects is no GeoJSON")
+    geometry = found.get("geometry", found) if found.get("type") == "Feature" else found
+    return geometry if isinstance(geometry, dict) else {}
+
+
+def _range(value: Any) -> catalog_store.TimeRange | None:
+    if not value:
+        return None
+    found = rfc3339.str_to_interval(value) if isinstance(value, str) else value
+    return found if isinstance(found, tuple) else (found, found)
+
+
+def _sort_key(text: str) -> tuple[str, item_search.Direction]:
+    return (text[1:], "desc") if text.startswith("-") else (text.removeprefix("+").strip(), "asc")
+
+
+def _fields_of_get(fields: Sequence[str] | None) -> tuple[set[str], set[str]]:
+    listed = fields or ()
+    exclude = {name[1:] for name in listed if name.startswith("-")}
+    return {name.removeprefix("+").strip() for name in listed if not name.startswith("-")} - {""}, exclude
+
+
+# Answers
+
+
+def _geojson(document: Mapping[str, Any]) -> Response:
+    return Response(orjson.dumps(document), media_type=GEOJSON)
+
+
+def _link(relation: str, href: str) -> dict[str, str]:
+    return {"rel": relation, "type": _JSON, "href": href}
+
+
+def _address(request: Request) -> Callable[..., str]:
+    """Give addresses of this API by the parts of their path; of the service by ``above``."""
+    service = str(request.base_url).rstrip("/")
+
+    def address(*parts: str, above: bool = False) -> str:
+        stem = service if above else service + PREFIX
+        return "/".join((stem, *(urllib.parse.quote(part, safe="") for part in parts))) if parts else f"{stem}/"
+
+    return address
+
+
+def _next_link(request: Request, token: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    if body is None:
+        href = str(request.url.include_query_params(token=token))
+        return {"rel": "next", "type": GEOJSON, "method": "GET", "href": href}
+    href = str(request.url)
+    return {"rel": "next", "type": GEOJSON, "method": "POST", "href": href, "body": {**body, "token": token}}
+
+
+def _collection_document(
+    search: item_search.ItemSearch, principal: entitlement.Principal, collection_id: str
+) -> dict[str, Any]:
+    documents = (each for each in search.collections(principal) if each["id"] == collection_id)
+    found = next(documents, None)
+    if found is None:
+        raise errors.NotFoundError(f"there is no collection {collection_id!r:.120}")
+    return found
+
+
+def _served_collection(document: Mapping[str, Any], address: Callable[..., str]) -> dict[str, Any]:
+    own = str(document["id"])
+    links = [
+        _link("root", address()),
+        _link("parent", address()),
+        _link("self", address("collections", own)),
+        {"rel": "items", "type": GEOJSON, "href": address("collections", own, "items")},
+        {
+            "rel": "http://www.opengis.net/def/rel/ogc/1.0/queryables",
+            "type": "application/schema+json",
+            "href": address("collections", own, "queryables"),
+        },
+    ]
+    kept = [link for link in document.get("links", ()) if link["rel"] not in {"root", "parent", "self", "items"}]
+    return {**document, "links": links + kept}
+
+
+def _served_item(item: catalog_store.CatalogItem, address: Callable[..., str]) -> dict[str, Any]:
+    document = item.item
+    parent = address("collections", item.collection)
+    kept = [link for link in document["links"] if link["rel"] not in {"root", "parent", "self", "collection"}]
+    document["links"] = [
+        _link("root", address()),
+        _link("parent", parent),
+        _link("collection", parent),
+        {"rel": "self", "type": GEOJSON, "href": address("collections", item.collection, "items", item.item_id)},
+        *kept,
+    ]
+    for name, asset in document["assets"].items():
+        asset["href"] = address("download", item.item_id, str(item.revision), name, above=True)
+    return document
+
+
+def _chosen(document: dict[str, Any], fields: tuple[set[str], set[str]]) -> dict[str, Any]:
+    """Part of an item a client wants; identity and links always stay, or the item would not be one."""
+    include, exclude = fields
+    if include:
+        kept: dict[str, Any] = {name: document[name] for name in _ALWAYS}
+        for path in include:
+            _copy_path(document, kept, path.split("."))
+        document = kept
+    for path in exclude - include:
+        _remove_path(document, path.split("."))
+    return document
+
+
+def _copy_path(source: Mapping[str, Any], target: dict[str, Any], path: Sequence[str]) -> None:
+    if path[0] not in source:
+        return
+    if len(path) == 1 or not isinstance(source[path[0]], dict):
+        target[path[0]] = source[path[0]]
+    else:
+        below = target.setdefault(path[0], {})
+        _copy_path(source[path[0]], below, path[1:])
+
+
+def _remove_path(document: Any, path: Sequence[str]) -> None:
+    for name in path[:-1]:
+        document = document.get(name) if isinstance(document, dict) else None
+    if isinstance(document, dict) and not (len(path) == 1 and path[0] in _ALWAYS):
+        document.pop(path[-1], None)

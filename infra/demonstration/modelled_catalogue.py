@@ -1,0 +1,135 @@
+"""A catalogue of any size without a store behind it: items as the chain publishes them, to try search and feed on."""
+
+import datetime as dt
+import hashlib
+import random
+from collections.abc import Iterator
+
+from infra import catalog_store
+from products import stac
+
+_FIRST_DAY = dt.datetime(2024, 1, 1, 3, 30, tzinfo=dt.UTC)
+_DAYS = 730
+_WEST, _EAST, _SOUTH, _NORTH = 105.3, 109.5, 28.3, 31.8
+_PRODUCTS = (
+    ("land-cover", "natural-resources", "Land cover", "土地覆盖"),
+    ("vegetation-condition", "rural-revitalization", "Vegetation condition", "植被状况"),
+    ("water-extent", "ecology", "Water extent", "水体范围"),
+    ("river-width", "transport", "River width", "河道宽度"),
+    ("flood-extent", "emergency", "Flood extent", "洪水范围"),
+    ("occultation-profile", "weather", "Occultation profile", "掩星廓线"),
+)
+_DISTRICTS = tuple(f"5001{number:02d}" for number in range(1, 20)) + tuple(f"5002{number}" for number in range(29, 44))
+_LEVELS = ("candidate", "rapid", "verified")
+
+
+def collections() -> Iterator[stac.CollectionFields]:
+    """Collections of the modelled items.
+
+    Yields
+    ------
+    products.stac.CollectionFields
+        One for every product.
+    """
+    for code, sector, title, title_zh in _PRODUCTS:
+        yield stac.CollectionFields(
+            collection_id=code,
+            product_code=code,
+            title=title,
+            title_zh=title_zh,
+            description=f"{title}, modelled",
+            description_zh=f"{title_zh}，模拟",
+            sector=sector,
+        )
+
+
+def entries(count: int, *, seed: int) -> Iterator[catalog_store.CatalogEntry]:
+    """Items over two years, every product and district in turn; a part of them of several districts or of none.
+
+    Parameters
+    ----------
+    count : int
+        How many [1].
+    seed : int
+        Seed of what varies.
+
+    Yields
+    ------
+    infra.catalog_store.CatalogEntry
+        Valid STAC items with two assets; identities are different from each other.
+    """
+    chance = random.Random(seed)  # noqa: S311  a model, no secret
+    for number in range(count):
+        yield _entry(number, chance)
+
+
+def _entry(number: int, chance: random.Random) -> catalog_store.CatalogEntry:
+    code, sector, title, title_zh = _PRODUCTS[number % len(_PRODUCTS)]
+    at = number // len(_PRODUCTS) % len(_DISTRICTS)
+    start = _FIRST_DAY + dt.timedelta(days=chance.randrange(_DAYS), seconds=chance.randrange(86_400))
+    codes = () if sector == "weather" else _DISTRICTS[at : at + (2 if number % 11 == 0 else 1)]
+    box = _box(at) if codes else _point(chance)
+    item_id = f"{code}-{_DISTRICTS[at]}-{start:%Y%m%dt%H%M%Sz}-{number:06d}"
+    sha256 = hashlib.sha256(item_id.encode()).hexdigest()
+    names = {"data": "image/tiff", "metadata": "application/json"}
+    west, south, east, north = box
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    document = stac.build_item(
+        stac.ItemFields(
+            product_code=code,
+            title=title,
+            title_zh=title_zh,
+            geometry={"type": "Polygon", "coordinates": [ring]},
+            bbox=box,
+            start=start,
+            quality_level=_LEVELS[number % 3],
+            stream="nrt" if sector == "weather" else "final",
+            clear_fraction=None if sector == "weather" else round(chance.random(), 3),
+            admin_codes=codes,
+        ),
+        item_id=item_id,
+        collection=code,
+        sector=sector,
+        assets={
+            name: stac.AssetFields(
+                href=f"./{name}", media_type=media_type, roles=(name,), size=1000 + number, sha256=sha256
+            )
+            for name, media_type in names.items()
+        },
+        collection_href=f"s3://tl-catalogue/collections/{code}.json",
+    )
+    folder = f"{code}/v1/{item_id}/{sha256[:8]}"
+    return catalog_store.CatalogEntry(
+        item_id=item_id,
+        collection=code,
+        sector=sector,
+        product=code,
+        start=start,
+        end=start,
+        bbox=box,
+        content_sha256=sha256,
+        manifest_sha256=sha256,
+        bucket="tl-products",
+        item_key=f"{folder}/item.json",
+        manifest_key=f"{folder}/MANIFEST.json",
+        document=document,
+        assets=tuple(
+            catalog_store.AssetRecord(
+                name=name, bucket="tl-products", key=f"{folder}/{name}", sha256=sha256, size=1000 + number
+            )
+            for name in names
+        ),
+    )
+
+
+def _box(district: int) -> tuple[float, float, float, float]:
+    """One of a field of equal boxes, so that every district has a place of its own."""
+    columns = 7
+    width, height = (_EAST - _WEST) / columns, (_NORTH - _SOUTH) / columns
+    west, south = _WEST + district % columns * width, _SOUTH + district // columns * height
+    return round(west, 6), round(south, 6), round(west + width, 6), round(south + height, 6)
+
+
+def _point(chance: random.Random) -> tuple[float, float, float, float]:
+    west, south = round(chance.uniform(-180, 179), 4), round(chance.uniform(-80, 80), 4)
+    return west, south, round(west + 0.01, 4), round(south + 0.01, 4)
