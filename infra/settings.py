@@ -57,6 +57,21 @@ class Settings(BaseSettings):
         default=None,
         description="Sender of alerts as an address or domain; alerts are exercises, not for action, where unset.",
     )
+    service_store_url: str | None = Field(
+        default=None, description="S3 endpoint as clients reach it, for links; that of this installation where unset."
+    )
+    service_rate: float = Field(default=50.0, gt=0, description="Requests a second an agency may make in the long run.")
+    service_burst: int = Field(default=300, ge=1, description="Requests an agency may make at once after a rest.")
+    service_places: int = Field(default=2, ge=1, description="Requests of one agency worked on at the same time.")
+    oidc_issuer: str | None = Field(default=None, description="Issuer whose tokens are accepted; none where unset.")
+    oidc_audience: str = Field(default="terralimb", description="Audience tokens must be made for.")
+    oidc_jwks: str | None = Field(default=None, description="File or address of the issuer's key set.")
+    service_url: str | None = Field(
+        default=None, description="Service that `terralimb fetch` asks; the stores of this home where unset."
+    )
+    service_key_file: Path | None = Field(
+        default=None, description="File that holds the API key or token for that service."
+    )
     log_level: str = "INFO"
 
     def bucket(self, name: Bucket) -> str:

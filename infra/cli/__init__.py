@@ -5,7 +5,18 @@ import traceback
 
 import typer
 
-from infra.cli import catalogue, downlink, emergency, imagery, installation, occultation, product, surface
+from infra.cli import (
+    access,
+    catalogue,
+    delivery,
+    downlink,
+    emergency,
+    imagery,
+    installation,
+    occultation,
+    product,
+    surface,
+)
 
 app = typer.Typer(
     name="terralimb",
@@ -19,6 +30,8 @@ app = typer.Typer(
 app.command("demo")(installation.demo)
 app.command("up")(installation.up)
 app.command("doctor")(installation.doctor)
+app.command("serve")(delivery.serve)
+app.command("fetch")(delivery.fetch)
 app.add_typer(downlink.app, name="downlink")
 app.add_typer(occultation.app, name="occultation")
 app.add_typer(imagery.app, name="imagery")
@@ -26,6 +39,7 @@ app.add_typer(surface.app, name="surface")
 app.add_typer(emergency.app, name="emergency")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(product.app, name="product")
+app.add_typer(access.app, name="access")
 
 
 @app.callback()

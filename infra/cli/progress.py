@@ -44,6 +44,30 @@ def octets(what: str, total: int) -> Iterator[Callable[[int], None]]:
     yield advance
 
 
+@contextlib.contextmanager
+def transfers(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far each of several files has come: bars on a terminal, one line a finished file elsewhere.
+
+    Yields
+    ------
+    callable
+        Told name, octets that are there and octets there will be.
+    """
+    if not console.is_terminal:
+        yield lambda name, have, size: console.print(f"{name}: {size:,} octets") if have == size else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with rich.progress.Progress(*columns, console=console) as bars:
+        tasks: dict[str, rich.progress.TaskID] = {}
+
+        def told(name: str, have: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=size)
+            bars.update(tasks[name], completed=have)
+
+        yield told
+
+
 class Progress:
     """Shows the stages of the chain as they move."""
 

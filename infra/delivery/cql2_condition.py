@@ -111,7 +111,8 @@ def condition(tree: Any, connection: sa.Connection) -> sa.ColumnElement[bool]:
         return sa.and_(sa.true(), *parts) if operation == "and" else sa.or_(sa.false(), *parts)
     if operation == "not":
         return sa.not_(condition(arguments[0], connection))
-    return _predicate(operation, arguments, connection)
+    found: sa.ColumnElement[bool] = _predicate(operation, arguments, connection)
+    return found
 
 
 def geometry_condition(geometry: Any, connection: sa.Connection, relation: str = "s_intersects") -> Any:

@@ -124,7 +124,7 @@ class Downloads:
         about = {"item_id": item_id, "revision": revision, "asset": name, "request_id": request_id, "address": client}
         who = {"agency": principal.agency, "key_id": principal.key_id}
         item = self.search.item(principal, item_id, revision)
-        file = None if item is None else _file(item, name)
+        file = None if item is None else file_of(item, name)
         if item is None or file is None:
             self._note("refused", "no_such_file", **who, **about)
             raise NoSuchFileError(f"there is no file {name!r:.120} of {item_id!r:.120}, revision {revision}")
@@ -154,7 +154,21 @@ class Downloads:
         self.record.record(audit.Entry(event="download", decision=decision, cause=cause, **said))
 
 
-def _file(item: catalog_store.CatalogItem, name: str) -> catalog_store.AssetRecord | None:
+def file_of(item: catalog_store.CatalogItem, name: str) -> catalog_store.AssetRecord | None:
+    """Where a file of an item lies.
+
+    Parameters
+    ----------
+    item : infra.catalog_store.CatalogItem
+        The item.
+    name : str
+        Asset, ``item.json``, ``MANIFEST.json`` or ``MANIFEST.json.minisig``.
+
+    Returns
+    -------
+    infra.catalog_store.AssetRecord or None
+        The file, without hash and length where the catalogue holds none; None where there is no such file.
+    """
     own = {
         publication.ITEM_NAME: (item.item_key, None),
         publication.MANIFEST_NAME: (item.manifest_key, item.manifest_sha256),

@@ -255,7 +255,8 @@ def _after(keys: Sequence[tuple[sa.ColumnElement[Any], bool]], token: str | None
         return sa.true()
     values = _token_values(token, len(keys))
     reached = [*keys, (catalog_store.item_table.c.number, True)]
-    options, equal = [], []
+    options: list[Any] = []
+    equal: list[Any] = []
     for (expression, descending), value in zip(reached, values, strict=True):
         beyond = expression < value if descending else expression > value
         options.append(sa.and_(*equal, beyond))
@@ -270,13 +271,13 @@ def _token(row: Mapping[str, Any], keys: int) -> str:
 
 def _token_values(token: str, keys: int) -> list[Any]:
     try:
-        values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        values: Any = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         raise SearchError("the token is none of this catalogue") from None
     fits = isinstance(values, list) and len(values) == keys + 1 and isinstance(values[-1], int)
     if not fits or not all(isinstance(value, (str, int, float)) for value in values) or abs(values[-1]) >= 2**63:
         raise SearchError("the token belongs to a search with another order")
-    return values
+    return list(values)
 
 
 def _with_extent(document: dict[str, Any], extent: tuple[list[float], list[str]] | None) -> dict[str, Any]:

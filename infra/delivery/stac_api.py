@@ -99,9 +99,7 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
         extensions=offered,
         search_get_request_model=models.create_get_request_model(offered),
         search_post_request_model=models.create_post_request_model(offered),
-        items_get_request_model=models.create_request_model(
-            "ItemsGetRequest", base_model=models.ItemCollectionUri, extensions=offered, request_type="GET"
-        ),
+        items_get_request_model=models.create_get_request_model(offered, base_model=models.ItemCollectionUri),
         stac_version=stac.VERSION,
         router=APIRouter(prefix=PREFIX),
         exceptions={},
@@ -128,7 +126,7 @@ def _answer_with(status: int) -> Callable[[Request, Exception], Response]:
     return answer
 
 
-_FILTER_CLASSES = [
+_FILTER_CLASSES: list[str] = [
     FilterConformanceClasses.FILTER,
     FilterConformanceClasses.SEARCH,
     FilterConformanceClasses.ITEMS,
@@ -171,7 +169,7 @@ class CatalogClient(core.BaseCoreClient):
     def landing_page(self, **kwargs: Any) -> Any:
         """Answer ``GET /``: links to what there is and a child for every collection."""
         request: Request = kwargs["request"]
-        page = dict(super().landing_page(request=request))
+        page: dict[str, Any] = dict(super().landing_page(request=request))
         address = _address(request)
         documents = self.search.collections(principal_of(request))
         page["links"] += [
@@ -204,14 +202,14 @@ class CatalogClient(core.BaseCoreClient):
             raise WithdrawnError(f"{found.item_id} was withdrawn: {found.state_reason}")
         return _geojson(_served_item(found, _address(request)))
 
-    def item_collection(self, collection_id: str, **kwargs: Any) -> Any:
+    def item_collection(self, collection_id: str, *_given: Any, **kwargs: Any) -> Any:
         """Answer ``GET /collections/{collection_id}/items``."""
         request: Request = kwargs["request"]
         _collection_document(self.search, principal_of(request), collection_id)
         wanted = _wanted_by_get({**kwargs, "collections": [collection_id]})
         return self._answer(request, wanted, _fields_of_get(kwargs.get("fields")), kwargs.get("token"))
 
-    def get_search(self, **kwargs: Any) -> Any:
+    def get_search(self, *_given: Any, **kwargs: Any) -> Any:
         """Answer ``GET /search``."""
         request: Request = kwargs["request"]
         return self._answer(request, _wanted_by_get(kwargs), _fields_of_get(kwargs.get("fields")), kwargs.get("token"))
@@ -258,7 +256,8 @@ class CatalogClient(core.BaseCoreClient):
 
 def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
     intersects = given.get("intersects")
-    expression, language = given.get("filter_expr"), given.get("filter_lang") or "cql2-text"
+    expression = given.get("filter_expr")
+    language: cql2_condition.Language = given.get("filter_lang") or "cql2-text"
     _check_crs(given.get("filter_crs"))
     return item_search.SearchRequest(
         collections=tuple(given.get("collections") or ()),
@@ -282,7 +281,7 @@ def _wanted_by_post(given: Any) -> item_search.SearchRequest:
         intersects=None if intersects is None else intersects.model_dump(mode="json", exclude_none=True),
         datetime_range=_range(given.datetime),
         filter_tree=True if given.filter_expr is None else cql2_condition.parsed(given.filter_expr, "cql2-json"),
-        sort=tuple((key.field, str(key.direction.value)) for key in given.sortby or ()),
+        sort=tuple((key.field, "desc" if key.direction.value == "desc" else "asc") for key in given.sortby or ()),
         limit=given.limit or 10,
     )
 

@@ -1,6 +1,10 @@
 """Stage of the publication: a package document to an item of the catalogue, in one transaction."""
 
+import functools
+from pathlib import Path
+
 from infra import archive, publication
+from infra.delivery import signing
 from infra.stages import package_document
 from infra.stages.execution import Unit, UnitResult
 from infra.stages.workspace import Workspace
@@ -24,9 +28,15 @@ def publish(unit: Unit, workspace: Workspace) -> UnitResult:
         bucket=workspace.settings.bucket(document.bucket),
         key_prefix=archive.product_prefix(document.collection, document.fields.start.isoformat()),
         catalogue_bucket=catalogue,
+        signer=_signer(workspace.settings.home),
     )
     report = {"item": published.item_id, "revision": published.revision, "new": published.created}
     return UnitResult(report=report)
+
+
+def _signer(home: Path) -> publication.Signer:
+    signing.ensure(home)
+    return functools.partial(signing.sign, home)
 
 
 def _publish_collection(document: package_document.PackageDocument, workspace: Workspace, catalogue: str) -> None:

@@ -1,5 +1,6 @@
 """Signing keys: one is active, retired ones still prove what they signed, revoked ones prove nothing."""
 
+import base64
 import datetime as dt
 import json
 import stat
@@ -7,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from infra.delivery import signing
 from products import minisign
@@ -133,3 +135,20 @@ def test_a_secret_left_by_a_crash_is_removed_with_the_next_change(tmp_path: Path
     (tmp_path / "keys" / "FFFFFFFFFFFFFFFF.key").write_bytes(minisign.generate().secret_key)
     new = signing.rotate(tmp_path, reason="yearly")
     assert secrets_in(tmp_path) == [new.id]
+
+
+def test_a_signature_of_the_legacy_mode_is_refused_as_nothing_here_makes_one(tmp_path: Path) -> None:
+    key = signing.ensure(tmp_path)
+    raw = base64.b64decode((tmp_path / "keys" / f"{key.id}.key").read_bytes().split(b"\n")[1])
+    secret = ed25519.Ed25519PrivateKey.from_private_bytes(raw[62:94])
+    body = secret.sign(BODY)
+    lines = (
+        b"untrusted comment: x",
+        base64.b64encode(b"Ed" + raw[54:62] + body),
+        b"trusted comment: a",
+        base64.b64encode(secret.sign(body + b"a")),
+    )
+    legacy = b"\n".join(lines) + b"\n"
+    assert minisign.verify(BODY, legacy, key.public_key.encode()) == "a"
+    with pytest.raises(minisign.SignatureError, match="legacy mode"):
+        signing.verify(signing.public_keys(tmp_path), BODY, legacy)
