@@ -74,7 +74,7 @@ def parsed(expression: str | Mapping[str, Any], language: Language) -> Any:
     if len(text.encode()) > LENGTH_LIMIT or _nesting(text) > 2 * DEPTH_LIMIT:
         raise FilterError(f"the filter is longer than {LENGTH_LIMIT} octets or nested deeper than {DEPTH_LIMIT} levels")
     try:
-        found = cql2.parse_text(text) if language == "cql2-text" else cql2.Expr(json.loads(text))
+        found = cql2.parse_text(text) if language == "cql2-text" else cql2.Expr(_flat_between(json.loads(text)))
         found.validate()
     except (ValueError, Exception) as error:  # the library raises plain exceptions
         raise FilterError(f"the filter is not valid {language}: {_first_line(str(error))}") from error
@@ -194,7 +194,7 @@ def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connecti
         return _codes(operation, arguments)
     match operation:
         case "isNull":
-            return _column(arguments[0]).is_(None) if _kind(arguments[0]) not in {"codes", "geometry"} else sa.false()
+            return _missing(arguments[0])
         case "like":
             return _like(arguments)
         case "between":
@@ -203,6 +203,14 @@ def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connecti
         case "in":
             return sa.or_(sa.false(), *(_comparison("=", [arguments[0], value]) for value in arguments[1]))
     raise FilterError(f"the operator {operation!r:.40} is not offered")
+
+
+def _missing(argument: Any) -> Any:
+    found = queryable.queryable(_name(argument))
+    if found.column is None:
+        return sa.false()
+    absent = found.column.is_(None)
+    return absent if found.number is None else sa.and_(absent, found.number.is_(None))
 
 
 def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
@@ -221,7 +229,7 @@ def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
     if folded:
         literal = right["args"][0] if isinstance(right, dict) and right.get("op") == _FOLDED else right
         return _COMPARISONS[operation](_folded(_column(name)), str(_literal(name, literal)).casefold())
-    return _COMPARISONS[operation](_column(name), _literal(name, right))
+    return _COMPARISONS[operation](_column(name, right), _literal(name, right))
 
 
 def _like(arguments: Sequence[Any]) -> Any:
@@ -229,7 +237,7 @@ def _like(arguments: Sequence[Any]) -> Any:
     folded = isinstance(subject, dict) and subject.get("op") == _FOLDED
     column = _column(_bare(subject))
     text = pattern["args"][0] if isinstance(pattern, dict) else pattern
-    if _kind(_bare(subject)) != "text" or not isinstance(text, str):
+    if _kind(_bare(subject)) not in {"text", "other"} or not isinstance(text, str):
         raise FilterError("like compares a text property with a pattern")
     if folded:
         return sa.func.lower(column).like(text.lower(), escape="\\")
@@ -315,8 +323,10 @@ def _kind(argument: Any) -> str:
     return queryable.queryable(_name(argument)).kind
 
 
-def _column(argument: Any) -> Any:
+def _column(argument: Any, compared_with: Any = None) -> Any:
     found = queryable.queryable(_name(argument))
+    if found.number is not None and isinstance(compared_with, (int, float)):
+        return found.number
     if found.column is None:
         raise FilterError(f"{_name(argument)} is compared with the operators of its own kind")
     return found.column
@@ -330,6 +340,8 @@ def _literal(name: Any, value: Any) -> Any:
     kind = _kind(name)
     if kind == "instant":
         return instant_text(value)
+    if kind == "other" and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return value
     fits = isinstance(value, str) if kind == "text" else isinstance(value, (int, float)) and not isinstance(value, bool)
     if not fits:
         raise FilterError(f"{_name(name)} is a {kind} and cannot be compared with {_shown(value)}")
@@ -360,6 +372,19 @@ def _geometry(value: Any) -> Any:
         raise FilterError(f"{_shown(value)} is no GeoJSON geometry: {_first_line(str(error))}") from None
     if found.is_empty or not found.is_valid:
         raise FilterError(f"{_shown(value)} is empty or crosses itself")
+    return found
+
+
+def _flat_between(tree: Any) -> Any:
+    """Accept ``between`` with its bounds in a list, as the drafts of CQL2 had it and clients still write it."""
+    if isinstance(tree, list):
+        return [_flat_between(part) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {name: _flat_between(part) for name, part in tree.items()}
+    given = found.get("args")
+    if found.get("op") == "between" and isinstance(given, list) and len(given) == 2 and isinstance(given[1], list):
+        found["args"] = [given[0], *given[1]]
     return found
 
 

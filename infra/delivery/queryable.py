@@ -1,6 +1,7 @@
 """What a search may ask about: names, kinds and where each is found in the catalogue."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from infra import catalog_store
 
-Kind = Literal["text", "number", "instant", "codes", "geometry"]
+Kind = Literal["text", "number", "instant", "codes", "geometry", "other"]
 
 _GEOMETRY_SCHEMA = "https://geojson.org/schema/Geometry.json"
 
@@ -33,13 +34,19 @@ class document_value(FunctionElement[Any]):  # noqa: N801  named as a function o
 @compiler.compiles(document_value, "sqlite")
 def _on_sqlite(element: document_value, _compiler: Any, **_options: Any) -> str:
     keys = "".join(f'."{key}"' for key in element.path)
-    return f"json_extract(item.document, '${keys}')"
+    found = f"json_extract(item.document, '${keys}')"
+    wanted = "'integer', 'real'" if isinstance(element.type, sa.Double) else "'text'"
+    # A value of another type counts as none: the database would order texts after all numbers.
+    return f"(CASE WHEN json_type(item.document, '${keys}') IN ({wanted}) THEN {found} END)"
 
 
 @compiler.compiles(document_value, "postgresql")
 def _on_postgresql(element: document_value, _compiler: Any, **_options: Any) -> str:
-    found = f"(item.document::jsonb #>> '{{{','.join(element.path)}}}')"
-    return f"({found})::double precision" if isinstance(element.type, sa.Double) else found
+    place = f"item.document::jsonb #> '{{{','.join(element.path)}}}'"
+    text = f"item.document::jsonb #>> '{{{','.join(element.path)}}}'"
+    number = isinstance(element.type, sa.Double)
+    found = f"({text})::double precision" if number else f"({text})"
+    return f"(CASE WHEN jsonb_typeof({place}) = '{'number' if number else 'string'}' THEN {found} END)"
 
 
 class like(FunctionElement[bool]):  # noqa: N801
@@ -114,12 +121,15 @@ class Queryable:
         Where it is found; None for codes and geometry, which have tables of their own.
     choices : tuple of str
         Values it can have, where they are few.
+    number : sqlalchemy.ColumnElement or None
+        Its value as a number, where it may be a number or a text.
     """
 
     title: str
     kind: Kind
     column: sa.ColumnElement[Any] | None = None
     choices: tuple[str, ...] = ()
+    number: sa.ColumnElement[Any] | None = None
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -143,6 +153,9 @@ class Queryable:
                 listed = {"enum": list(self.choices)} if self.choices else {}
                 return {"title": self.title, "type": "string"} | listed
 
+
+# Any further property of an item may be asked about by its name; parts after a point lie within it.
+_OTHER = re.compile(r"[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?(\.[A-Za-z0-9_:-]+){0,4}")
 
 _item = catalog_store.item_table.c
 
@@ -200,7 +213,11 @@ def queryable(name: str) -> Queryable:
     UnknownPropertyError
         There is none of that name.
     """
-    found = QUERYABLES.get(name.removeprefix("properties."))
-    if found is None:
-        raise UnknownPropertyError(f"{name!r:.80} is no property to ask about; there are {', '.join(QUERYABLES)}")
-    return found
+    bare = name.removeprefix("properties.")
+    if bare in QUERYABLES:
+        return QUERYABLES[bare]
+    if not _OTHER.fullmatch(bare):
+        raise UnknownPropertyError(f"{name!r:.80} is no property of an item; known ones are {', '.join(QUERYABLES)}")
+    path = tuple(bare.split("."))
+    text, number = _in_document(*path), _in_document(*path, kind="number")
+    return Queryable(title=bare, kind="other", column=text, number=number)

@@ -36,8 +36,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-#: Addresses that answer everybody: whether the service lives, and the keys that verify what it gives.
-OPEN_PATHS = frozenset({"/health", "/.well-known/terralimb-keys.json"})
+#: Addresses that answer everybody: whether the service lives, how to talk to it, the keys that verify what it gives.
+OPEN_PATHS = frozenset({"/health", "/stac/api", "/stac/api.html", "/.well-known/terralimb-keys.json"})
 
 #: What an identity must be allowed for each first part of an address.
 _NEEDED: dict[str, entitlement.Scope] = {"stac": "search", "feed": "feed", "download": "download"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import attr
 import orjson
+import pydantic
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from stac_fastapi import extensions as stac_extensions
@@ -20,6 +21,7 @@ from stac_fastapi.api import models
 from stac_fastapi.extensions.filter.client import BaseFiltersClient
 from stac_fastapi.extensions.filter.filter import FilterConformanceClasses
 from stac_fastapi.types import config, core, errors, rfc3339
+from stac_fastapi.types.search import BaseSearchPostRequest
 
 from infra import catalog_store
 from infra.delivery import cql2_condition, cursor, entitlement, item_search, queryable
@@ -31,7 +33,7 @@ GEOJSON = "application/geo+json"
 PREFIX = "/stac"
 _JSON = "application/json"
 _PURPOSE = "search"
-_ALWAYS = ("id", "type", "stac_version", "collection", "links")
+_ALWAYS = ("id", "type", "collection", "links")
 
 #: Faults of a request, all answered with status 400.
 REQUEST_ERRORS = (
@@ -98,7 +100,7 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
         client=CatalogClient(search=search, seal=seal, landing_page_id="terralimb"),
         extensions=offered,
         search_get_request_model=models.create_get_request_model(offered),
-        search_post_request_model=models.create_post_request_model(offered),
+        search_post_request_model=models.create_post_request_model(offered, base_model=_SearchBody),
         items_get_request_model=models.create_get_request_model(offered, base_model=models.ItemCollectionUri),
         stac_version=stac.VERSION,
         router=APIRouter(prefix=PREFIX),
@@ -108,6 +110,15 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
     for kind, status in _STATUS.items():
         found.app.add_exception_handler(kind, _answer_with(status))
     return found.app
+
+
+class _SearchBody(BaseSearchPostRequest):
+    """Body of a search; one collection may stand without a list around it."""
+
+    @pydantic.field_validator("collections", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 _STATUS: Mapping[type[Exception], int] = {
@@ -218,6 +229,8 @@ class CatalogClient(core.BaseCoreClient):
         """Answer ``POST /search``."""
         request: Request = kwargs["request"]
         fields = search_request.fields
+        if fields is None and "fields" in search_request.model_fields_set:
+            raise item_search.SearchError("fields is an object with include and exclude")
         chosen = (set(fields.include or ()), set(fields.exclude or ())) if fields else (set(), set())
         body = search_request.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return self._answer(request, _wanted_by_post(search_request), chosen, search_request.token, body)
@@ -256,6 +269,7 @@ class CatalogClient(core.BaseCoreClient):
 
 def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
     intersects = given.get("intersects")
+    _check_place(given.get("bbox"), intersects)
     expression = given.get("filter_expr")
     language: cql2_condition.Language = given.get("filter_lang") or "cql2-text"
     _check_crs(given.get("filter_crs"))
@@ -273,6 +287,7 @@ def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
 
 def _wanted_by_post(given: Any) -> item_search.SearchRequest:
     intersects = given.intersects
+    _check_place(given.bbox, intersects)
     _check_crs(given.filter_crs)
     return item_search.SearchRequest(
         collections=tuple(given.collections or ()),
@@ -284,6 +299,11 @@ def _wanted_by_post(given: Any) -> item_search.SearchRequest:
         sort=tuple((key.field, "desc" if key.direction.value == "desc" else "asc") for key in given.sortby or ()),
         limit=given.limit or 10,
     )
+
+
+def _check_place(bbox: Any, intersects: Any) -> None:
+    if bbox and intersects:
+        raise item_search.SearchError("bbox and intersects exclude each other")
 
 
 def _check_crs(name: str | None) -> None:
@@ -400,16 +420,17 @@ def _served_item(item: catalog_store.CatalogItem, address: Callable[..., str]) -
 
 
 def _chosen(document: dict[str, Any], fields: tuple[set[str], set[str]]) -> dict[str, Any]:
-    """Part of an item a client wants; identity and links always stay, or the item would not be one."""
+    """Part of an item a client wants; what makes it an item always stays, and so does what is also included."""
     include, exclude = fields
+    kept = document
     if include:
-        kept: dict[str, Any] = {name: document[name] for name in _ALWAYS}
+        kept = {name: document[name] for name in _ALWAYS}
         for path in include:
             _copy_path(document, kept, path.split("."))
-        document = kept
-    for path in exclude - include:
-        _remove_path(document, path.split("."))
-    return document
+    for path in exclude:
+        if not any(f"{named}.".startswith(f"{path}.") for named in include):
+            _remove_path(kept, path.split("."))
+    return kept
 
 
 def _copy_path(source: Mapping[str, Any], target: dict[str, Any], path: Sequence[str]) -> None:
