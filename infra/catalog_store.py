@@ -64,7 +64,7 @@ item_table = sa.Table(
     sa.UniqueConstraint("id", "revision", name="item_id_revision"),
     sa.CheckConstraint("revision >= 1", name="item_revision_from_one"),
     sa.CheckConstraint(
-        "state IN ('staged', 'verified', 'published', 'superseded', 'withdrawn')", name="item_state_known"
+        "state IN ('staged', 'verified', 'published', 'superseded', 'withdrawn', 'expired')", name="item_state_known"
     ),
     sqlite_autoincrement=True,
 )
@@ -132,6 +132,26 @@ sa.Index(
     outbox_table.c.sequence,
     sqlite_where=sa.text("delivered_at IS NULL"),
     postgresql_where=sa.text("delivered_at IS NULL"),
+)
+
+# What is left of a revision whose files were removed when their time was over.
+tombstone_table = sa.Table(
+    "tombstone",
+    metadata,
+    sa.Column("number", sa.Integer, sa.ForeignKey("item.number", name="tombstone_of_item"), primary_key=True),
+    sa.Column("was_state", sa.Text, nullable=False),
+    sa.Column("plan_sha256", sa.Text, nullable=False),
+    sa.Column("expired_at", sa.Text, nullable=False),
+    sa.Column("removed_at", sa.Text),
+)
+
+# Items of which nothing may be removed, whatever their time.
+legal_hold_table = sa.Table(
+    "legal_hold",
+    metadata,
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("placed_at", sa.Text, nullable=False),
 )
 
 #: The most a search returns at once [1].
@@ -236,9 +256,9 @@ class CatalogItem(CatalogEntry):
     revision : int
         Revision, from 1 [1].
     state : str
-        staged, verified, published, superseded or withdrawn.
+        staged, verified, published, superseded, withdrawn or expired.
     state_reason : str or None
-        Why it was withdrawn.
+        Why it was withdrawn or expired.
     published_at : datetime.datetime
         When it was published, UTC.
     """
@@ -356,11 +376,16 @@ def text_from_instant(instant: dt.datetime) -> str:
     Raises
     ------
     CatalogError
-        It states no time zone.
+        It states no time zone, or in UTC it lies outside the years 1 to 9999.
     """
     if instant.tzinfo is None:
         raise CatalogError(f"{instant.isoformat()} states no time zone")
-    return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    try:
+        utc = instant.astimezone(dt.UTC)
+    except OverflowError:
+        raise CatalogError(f"{instant.isoformat()} lies outside the years 1 to 9999 in UTC") from None
+    # isoformat pads every year to four digits, which the C library's %Y does not: text has to order like time.
+    return f"{utc.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _instant_from_text(text: str) -> dt.datetime:
@@ -682,7 +707,7 @@ class CatalogStore:
             if latest is None:
                 return self._insert(turn, entry, revision=1, published_at=published_at)
             _refuse_withdrawn(turn, entry)
-            if latest["content_sha256"] == entry.content_sha256:
+            if latest["content_sha256"] == entry.content_sha256 and latest["state"] != "expired":
                 return PublishedRevision(entry.item_id, latest["revision"], created=False)
             revision = latest["revision"] + 1
             if latest["state"] == "published":
@@ -1012,8 +1037,10 @@ def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int | None:
 
 
 def _refuse_withdrawn(connection: sa.Connection, entry: CatalogEntry) -> None:
-    column = item_table.c
-    same = (column.id == entry.item_id, column.content_sha256 == entry.content_sha256, column.state == "withdrawn")
+    column, tombstone = item_table.c, tombstone_table.c
+    buried = sa.exists().where(tombstone.number == column.number, tombstone.was_state == "withdrawn")
+    taken_back = sa.or_(column.state == "withdrawn", buried)
+    same = (column.id == entry.item_id, column.content_sha256 == entry.content_sha256, taken_back)
     row = connection.execute(sa.select(column.revision, column.state_reason).where(*same)).first()
     if row is not None:
         raise ContentWithdrawnError(
@@ -1065,3 +1092,332 @@ def _assets_of(
             record = AssetRecord(name=row.name, bucket=row.bucket, key=row.key, sha256=row.sha256, size=row.size)
             found.setdefault((row.item_id, row.revision), []).append(record)
     return found
+
+
+# Custody: how long what is published is kept
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeptRevision:
+    """A revision that holds files, with what decides how long.
+
+    Attributes
+    ----------
+    item : CatalogItem
+        The revision.
+    since : datetime.datetime or None
+        When its state became true; None where no announcement tells.
+    """
+
+    item: CatalogItem
+    since: dt.datetime | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A hold: nothing of the item may be removed.
+
+    Attributes
+    ----------
+    item_id : str
+        Identity.
+    reason : str
+        Why.
+    placed_at : datetime.datetime
+        Since when.
+    """
+
+    item_id: str
+    reason: str
+    placed_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedObject:
+    """An object the catalogue names, and the revision it does so for.
+
+    Attributes
+    ----------
+    item_id : str
+        Identity.
+    revision : int
+        Revision [1].
+    state : str
+        State of the revision.
+    name : str
+        Asset, ``item`` or ``manifest``.
+    bucket, key : str
+        Where the object is.
+    size : int or None
+        Length [octet]; None where the catalogue does not hold it.
+    """
+
+    item_id: str
+    revision: int
+    state: str
+    name: str
+    bucket: str
+    key: str
+    size: int | None
+
+
+class Custody:
+    """How long a catalogue's revisions are kept, what holds them, and what is left of those that were not.
+
+    Parameters
+    ----------
+    catalog : CatalogStore
+        The catalogue.
+    """
+
+    def __init__(self, catalog: CatalogStore) -> None:
+        self.catalog = catalog
+
+    def hold(self, item_id: str, *, reason: str, placed_at: dt.datetime) -> bool:
+        """Let nothing of an item be removed.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity.
+        reason : str
+            Why.
+        placed_at : datetime.datetime
+            Since when; aware.
+
+        Returns
+        -------
+        bool
+            False where it was held before; the first reason stands.
+
+        Raises
+        ------
+        UnknownItemError
+            There is no such item.
+        """
+        with self.catalog.writing() as connection:
+            if connection.execute(sa.select(item_table.c.id).where(item_table.c.id == item_id)).first() is None:
+                raise UnknownItemError(f"there is no item {item_id} to hold")
+            if item_id in self._held(connection):
+                return False
+            row = {"item_id": item_id, "reason": reason, "placed_at": text_from_instant(placed_at)}
+            connection.execute(sa.insert(legal_hold_table), [row])
+        return True
+
+    def release(self, item_id: str) -> bool:
+        """End the hold of an item.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity.
+
+        Returns
+        -------
+        bool
+            False where it was not held.
+        """
+        with self.catalog.writing() as connection:
+            statement = sa.delete(legal_hold_table).where(legal_hold_table.c.item_id == item_id)
+            return connection.execute(statement).rowcount == 1
+
+    def holds(self) -> tuple[Hold, ...]:
+        """Read every hold.
+
+        Returns
+        -------
+        tuple of Hold
+            In the order of identities.
+        """
+        with database.reading(self.catalog.engine) as connection:
+            rows = connection.execute(sa.select(legal_hold_table).order_by(legal_hold_table.c.item_id)).all()
+        return tuple(
+            Hold(item_id=row.item_id, reason=row.reason, placed_at=_instant_from_text(row.placed_at)) for row in rows
+        )
+
+    def kept(self) -> Iterator[KeptRevision]:
+        """Walk through every revision that holds files and is under no hold; also those that should hold none any more.
+
+        Yields
+        ------
+        KeptRevision
+            In the order of the catalogue's numbers.
+        """
+        item, held, stone = item_table.c, legal_hold_table.c, tombstone_table.c
+        unfinished = sa.exists().where(stone.number == item.number, stone.removed_at.is_(None))
+        wanted = sa.and_(
+            sa.or_(item.state.in_(("published", "superseded", "withdrawn")), unfinished),
+            ~sa.exists().where(held.item_id == item.id),
+        )
+        last = 0
+        while True:
+            statement = sa.select(item_table).where(wanted, item.number > last).order_by(item.number).limit(WALK_PAGE)
+            with database.reading(self.catalog.engine) as connection:
+                rows = [dict(row) for row in connection.execute(statement).mappings()]
+                items = self.catalog.items_from_rows(connection, rows)
+                since = {row["number"]: self._since(connection, row) for row in rows}
+            for row, found in zip(rows, items, strict=True):
+                yield KeptRevision(item=found, since=since[row["number"]])
+            if not rows:
+                return
+            last = rows[-1]["number"]
+
+    def expire(
+        self, item_id: str, revision: int, *, state: str, reason: str, plan_sha256: str, at: dt.datetime
+    ) -> bool:
+        """Turn a revision into a tombstone: hashes, sizes and times stay; its files may go from now on.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity.
+        revision : int
+            Revision [1].
+        state : str
+            State it must still have.
+        reason : str
+            Why, for its users to read.
+        plan_sha256 : str
+            Hash of the plan that lists it, in hex.
+        at : datetime.datetime
+            When; aware.
+
+        Returns
+        -------
+        bool
+            Whether it is a tombstone now: False where it has another state by now, or is held.
+        """
+        with self.catalog.writing() as connection:
+            row = self._row(connection, item_id, revision)
+            if row is None or item_id in self._held(connection):
+                return False
+            if row["state"] == "expired":
+                return True
+            if row["state"] != state:
+                return False
+            said = f"{row['state_reason']}; {reason}" if row["state_reason"] else reason
+            change = sa.update(item_table).where(item_table.c.number == row["number"])
+            connection.execute(change.values(state="expired", state_reason=said))
+            stone = {
+                "number": row["number"],
+                "was_state": state,
+                "plan_sha256": plan_sha256,
+                "expired_at": text_from_instant(at),
+            }
+            connection.execute(sa.insert(tombstone_table), [stone])
+        return True
+
+    @contextlib.contextmanager
+    def removing(self, item_id: str, revision: int, *, at: dt.datetime) -> Iterator[frozenset[tuple[str, str]] | None]:
+        """Hold the writer's turn while a tombstone's files are removed, so that no publication comes to name them.
+
+        Parameters
+        ----------
+        item_id : str
+            Identity.
+        revision : int
+            Revision [1].
+        at : datetime.datetime
+            When; aware.
+
+        Yields
+        ------
+        frozenset of (str, str), or None
+            Buckets and keys that no other revision names and may go; None where the revision is no tombstone or is
+            held. What is left when the block ends without an error counts as removed.
+        """
+        with self.catalog.writing() as connection:
+            row = self._row(connection, item_id, revision)
+            if row is None or row["state"] != "expired" or item_id in self._held(connection):
+                yield None
+                return
+            yield self._unshared(connection, row)
+            stone = sa.update(tombstone_table).where(tombstone_table.c.number == row["number"])
+            connection.execute(stone.values(removed_at=text_from_instant(at)))
+
+    def objects(self) -> Iterator[NamedObject]:
+        """Walk through every object a revision names, whatever its state.
+
+        Yields
+        ------
+        NamedObject
+            Assets first, then items and manifests.
+        """
+        item, asset = item_table.c, asset_table.c
+        joined = asset_table.join(item_table, sa.and_(asset.item_id == item.id, asset.revision == item.revision))
+        columns = (asset.item_id, asset.revision, item.state, asset.name, asset.bucket, asset.key, asset.size)
+        own = (item.id, item.revision, item.state, item.bucket, item.item_key, item.manifest_key)
+        with database.reading(self.catalog.engine) as connection:
+            for row in connection.execute(sa.select(*columns).select_from(joined)):
+                yield NamedObject(
+                    item_id=row[0], revision=row[1], state=row[2], name=row[3], bucket=row[4], key=row[5], size=row[6]
+                )
+            for found in connection.execute(sa.select(*own)):
+                for name, key in (("item", found[4]), ("manifest", found[5])):
+                    yield NamedObject(
+                        item_id=found[0],
+                        revision=found[1],
+                        state=found[2],
+                        name=name,
+                        bucket=found[3],
+                        key=key,
+                        size=None,
+                    )
+
+    def latest_identities(self) -> Iterator[str]:
+        """Walk through the identities of all items, whatever their state.
+
+        Yields
+        ------
+        str
+            Identities in their order.
+        """
+        with database.reading(self.catalog.engine) as connection:
+            yield from connection.execute(sa.select(item_table.c.id).distinct().order_by(item_table.c.id)).scalars()
+
+    def collections(self) -> dict[str, dict[str, Any]]:
+        """Read the documents of all collections.
+
+        Returns
+        -------
+        dict
+            Document by identity.
+        """
+        with database.reading(self.catalog.engine) as connection:
+            rows = connection.execute(sa.select(collection_table.c.id, collection_table.c.document)).all()
+        return {row.id: json.loads(row.document) for row in sorted(rows)}
+
+    @staticmethod
+    def _row(connection: sa.Connection, item_id: str, revision: int) -> dict[str, Any] | None:
+        column = item_table.c
+        statement = sa.select(item_table).where(column.id == item_id, column.revision == revision)
+        row = connection.execute(statement).mappings().first()
+        return None if row is None else dict(row)
+
+    @staticmethod
+    def _held(connection: sa.Connection) -> frozenset[str]:
+        return frozenset(connection.execute(sa.select(legal_hold_table.c.item_id)).scalars())
+
+    @staticmethod
+    def _since(connection: sa.Connection, row: Mapping[str, Any]) -> dt.datetime | None:
+        told = outbox_table.c
+        same = (told.item_id == row["id"], told.revision == row["revision"], told.event == row["state"])
+        text = connection.execute(sa.select(told.created_at).where(*same)).scalar_one_or_none()
+        return None if text is None else _instant_from_text(text)
+
+    @staticmethod
+    def _unshared(connection: sa.Connection, row: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+        """Files of this revision that none with files names too: the same content may have come back."""
+        column, asset = item_table.c, asset_table.c
+        others = sa.and_(column.id == row["id"], column.state != "expired")
+        joined = asset_table.join(item_table, sa.and_(asset.item_id == column.id, asset.revision == column.revision))
+        shared = {
+            tuple(found)
+            for found in connection.execute(sa.select(asset.bucket, asset.key).select_from(joined).where(others))
+        }
+        shared |= {
+            tuple(found) for found in connection.execute(sa.select(column.bucket, column.item_key).where(others))
+        }
+        own = sa.select(asset.bucket, asset.key).where(asset.item_id == row["id"], asset.revision == row["revision"])
+        mine = {tuple(found) for found in connection.execute(own)} | {(row["bucket"], row["item_key"])}
+        return frozenset((str(bucket), str(key)) for bucket, key in mine - shared)

@@ -8,13 +8,14 @@ not pay for it.
 import base64
 import contextlib
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from infra import settings
+from infra import deletion_plan, settings
 
 #: Content above this size travels in parts of this size [octet].
 PART_SIZE = 16 * 1024 * 1024
@@ -44,7 +45,7 @@ class ChecksumRefusedError(ObjectStoreError):
 
 
 class DeletionRefusedError(ObjectStoreError):
-    """Objects are deleted from staging buckets only."""
+    """Objects are deleted from staging buckets, or where a signed plan lists them; nothing else is."""
 
 
 class StoreUnavailableError(ObjectStoreError):
@@ -87,6 +88,8 @@ class StoredObject:
         True where a write found identical content already there.
     etag : str or None
         The store's own mark of the content, which changes when the content does; in listings and descriptions.
+    modified : datetime.datetime or None
+        When it was written, by the store's clock; in listings and descriptions.
     """
 
     bucket: str
@@ -97,6 +100,7 @@ class StoredObject:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     existed: bool = False
     etag: str | None = None
+    modified: dt.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -511,6 +515,42 @@ class ObjectStore:
         with _translated(f"{bucket}/{key}"):
             self._client.delete_object(Bucket=bucket, Key=key)
 
+    def delete_planned(self, bucket: str, key: str, *, warrant: deletion_plan.Warrant, now: dt.datetime) -> bool:
+        """Delete an object outside staging that a signed plan lists, if it is still what the plan says.
+
+        Parameters
+        ----------
+        bucket, key : str
+            What to delete.
+        warrant : infra.deletion_plan.Warrant
+            The verified plan.
+        now : datetime.datetime
+            Time; aware.
+
+        Returns
+        -------
+        bool
+            False where the object was not there.
+
+        Raises
+        ------
+        DeletionRefusedError
+            The plan has expired or does not list the object, or the object has another content than listed.
+        """
+        listed = warrant.listed(bucket, key, now=now)
+        if listed is None:
+            raise DeletionRefusedError(f"{bucket}/{key}: no plan that holds now lists it for deletion")
+        try:
+            present = self.head(bucket, key)
+            sha256 = present.sha256 or self.digest(bucket, key).sha256
+        except ObjectMissingError:
+            return False
+        if (present.size, sha256) != (listed.size, listed.sha256):
+            raise DeletionRefusedError(f"{bucket}/{key}: the object is not the one the plan lists")
+        with _translated(f"{bucket}/{key}"):
+            self._client.delete_object(Bucket=bucket, Key=key)
+        return True
+
     # Reading
 
     def read(self, bucket: str, key: str) -> bytes:
@@ -607,6 +647,7 @@ class ObjectStore:
             answer.get("ContentType"),
             answer.get("Metadata", {}),
             etag=answer.get("ETag"),
+            modified=answer.get("LastModified"),
         )
 
     def exists(self, bucket: str, key: str) -> bool:
@@ -662,7 +703,9 @@ class ObjectStore:
         with _translated(f"{bucket}/{prefix}"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
-                    yield StoredObject(bucket, entry["Key"], entry["Size"], etag=entry.get("ETag"))
+                    yield StoredObject(
+                        bucket, entry["Key"], entry["Size"], etag=entry.get("ETag"), modified=entry.get("LastModified")
+                    )
 
     def presigned_url(self, bucket: str, key: str, *, lifetime: int, file_name: str | None = None) -> str:
         """Make an address that lets its holder read one object for a while.

@@ -285,6 +285,8 @@ def publish_package(
         on_step(SIGNATURE_NAME)
     with catalog.writing() as connection:
         outcome = catalog.publish(_entry(package), published_at=clock(), connection=connection)
+        if outcome.created:
+            _require_all_there(package, store)
         on_step("inside transaction")
     on_step("transaction")
     if deliver:
@@ -324,9 +326,12 @@ def deliver_outbox(
     delivered = 0
     while outstanding := catalog.undelivered():
         for announcement in outstanding:
-            _point_to_latest(announcement, store, catalog, catalogue_bucket)
+            refresh_pointer(announcement.item_id, store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
+            told = catalog.item(announcement.item_id)
+            if told is not None:
+                refresh_latest(told.collection, store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
             on_step("pointer")
-            _write_feed(announcement, store, catalogue_bucket)
+            write_feed(announcement, store=store, catalogue_bucket=catalogue_bucket)
             on_step("feed")
             delivered += catalog.mark_delivered(announcement.sequence, delivered_at=clock())
             on_step("marked")
@@ -430,6 +435,22 @@ def latest_key(collection: str, item_id: str) -> str:
         Key in the catalogue bucket.
     """
     return f"latest/{collection}/{item_id}.json"
+
+
+def collection_latest_key(collection: str) -> str:
+    """Key of the pointer to the newest current item of a collection.
+
+    Parameters
+    ----------
+    collection : str
+        Identity of the collection.
+
+    Returns
+    -------
+    str
+        Key in the catalogue bucket.
+    """
+    return f"latest/{collection}.json"
 
 
 def feed_key(sequence: int) -> str:
@@ -554,6 +575,13 @@ def _read_back(store: object_store.ObjectStore, bucket: str, key: str, expected:
         )
 
 
+def _require_all_there(package: _Package, store: object_store.ObjectStore) -> None:
+    """Look again with the writer's turn in hand: what was there already may have been removed as expired since."""
+    for name in (*package.digests, ITEM_NAME, MANIFEST_NAME):
+        if not store.exists(package.bucket, package.key(name)):
+            raise VerificationError(f"{package.bucket}/{package.key(name)} was removed meanwhile: publish again")
+
+
 def _entry(package: _Package) -> catalog_store.CatalogEntry:
     fields = package.fields
     return catalog_store.CatalogEntry(
@@ -582,26 +610,79 @@ def _entry(package: _Package) -> catalog_store.CatalogEntry:
 # Steps of a delivery
 
 
-def _point_to_latest(
-    announcement: catalog_store.Announcement,
-    store: object_store.ObjectStore,
-    catalog: catalog_store.CatalogStore,
-    bucket: str,
+def refresh_pointer(
+    item_id: str, *, store: object_store.ObjectStore, catalog: catalog_store.CatalogStore, catalogue_bucket: str
 ) -> None:
-    """Let the pointer follow the catalogue, not the announcement: a late delivery must not turn it back."""
-    item = catalog.item(announcement.item_id)
+    """Let an item's pointer follow the catalogue, not an announcement: a late delivery must not turn it back.
+
+    Parameters
+    ----------
+    item_id : str
+        Identity of the item.
+    store : object_store.ObjectStore
+        Where the pointer goes.
+    catalog : catalog_store.CatalogStore
+        What it follows.
+    catalogue_bucket : str
+        Bucket of pointers.
+    """
+    item = catalog.item(item_id)
     while item is not None:
-        body = _pointer(item)
-        store.put_replace(bucket, latest_key(item.collection, item.item_id), body, media_type=_JSON)
+        body = pointer(item)
+        store.put_replace(catalogue_bucket, latest_key(item.collection, item.item_id), body, media_type=_JSON)
         # A revision published while we wrote may have been overtaken by our older pointer: look again.
-        again = catalog.item(announcement.item_id)
-        if again is None or _pointer(again) == body:
+        again = catalog.item(item_id)
+        if again is None or pointer(again) == body:
             return
         item = again
 
 
-def _pointer(item: catalog_store.CatalogItem) -> bytes:
-    pointer = {
+def refresh_latest(
+    collection: str, *, store: object_store.ObjectStore, catalog: catalog_store.CatalogStore, catalogue_bucket: str
+) -> None:
+    """Let a collection's pointer follow its newest current item, whatever was announced last.
+
+    Parameters
+    ----------
+    collection : str
+        Identity of the collection.
+    store : object_store.ObjectStore
+        Where the pointer goes.
+    catalog : catalog_store.CatalogStore
+        What it follows.
+    catalogue_bucket : str
+        Bucket of pointers.
+    """
+    body = _newest(collection, catalog)
+    while True:
+        store.put_replace(catalogue_bucket, collection_latest_key(collection), body, media_type=_JSON)
+        # As with an item's pointer: what changed while we wrote may have been overtaken by what we wrote.
+        again = _newest(collection, catalog)
+        if again == body:
+            return
+        body = again
+
+
+def _newest(collection: str, catalog: catalog_store.CatalogStore) -> bytes:
+    """Pointer to the newest current item; where there is none, it says so rather than naming one taken back."""
+    found = catalog.search(collection=collection, limit=1)
+    return pointer(found[0]) if found else stac.encoded({"collection": collection, "id": None, "status": "empty"})
+
+
+def pointer(item: catalog_store.CatalogItem) -> bytes:
+    """Content of an item's pointer.
+
+    Parameters
+    ----------
+    item : catalog_store.CatalogItem
+        Its latest revision.
+
+    Returns
+    -------
+    bytes
+        JSON.
+    """
+    content = {
         "id": item.item_id,
         "revision": item.revision,
         "collection": item.collection,
@@ -612,12 +693,25 @@ def _pointer(item: catalog_store.CatalogItem) -> bytes:
         "manifest": f"s3://{item.bucket}/{item.manifest_key}",
     }
     reason = {} if item.state_reason is None else {"reason": item.state_reason}
-    return stac.encoded(pointer | reason)
+    return stac.encoded(content | reason)
 
 
-def _write_feed(announcement: catalog_store.Announcement, store: object_store.ObjectStore, bucket: str) -> None:
+def write_feed(
+    announcement: catalog_store.Announcement, *, store: object_store.ObjectStore, catalogue_bucket: str
+) -> None:
+    """Write an announcement into the feed; it is never changed there.
+
+    Parameters
+    ----------
+    announcement : catalog_store.Announcement
+        The announcement.
+    store : object_store.ObjectStore
+        Where it goes.
+    catalogue_bucket : str
+        Bucket of the feed.
+    """
     body = stac.encoded({"sequence": announcement.sequence, **announcement.payload})
-    store.put_new(bucket, feed_key(announcement.sequence), body, media_type=_JSON)
+    store.put_new(catalogue_bucket, feed_key(announcement.sequence), body, media_type=_JSON)
 
 
 # Steps of a verification
@@ -675,5 +769,5 @@ def _pointer_failures(
     item: catalog_store.CatalogItem, store: object_store.ObjectStore, bucket: str
 ) -> list[tuple[str, str]]:
     key = latest_key(item.collection, item.item_id)
-    expected = object_store.digest_of(_pointer(item))
+    expected = object_store.digest_of(pointer(item))
     return list(_content_failures(store, bucket, key, "latest", expected.sha256, expected.size))

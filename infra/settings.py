@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         default=None,
         description="Sender of alerts as an address or domain; alerts are exercises, not for action, where unset.",
     )
+    retention: Path | None = Field(
+        default=None, description="YAML of how long what is published is kept; that shipped where unset."
+    )
     service_store_url: str | None = Field(
         default=None, description="S3 endpoint as clients reach it, for links; that of this installation where unset."
     )
@@ -72,6 +75,30 @@ class Settings(BaseSettings):
     service_key_file: Path | None = Field(
         default=None, description="File that holds the API key or token for that service."
     )
+    public_url: str = Field(
+        default="", description="Address of the service as agencies reach it, for links in what is pushed."
+    )
+    mqtt_url: str | None = Field(
+        default=None, description="Broker for announcements, mqtt://host:port or mqtts://host:port; none where unset."
+    )
+    mqtt_user: str | None = Field(default=None, description="User at the broker.")
+    mqtt_password_file: Path | None = Field(default=None, description="File that holds the password at the broker.")
+    mqtt_ca_file: Path | None = Field(
+        default=None, description="Certificates that vouch for the broker; those of the system where unset."
+    )
+    mqtt_retain_latest: bool = Field(
+        default=False, description="Whether the newest announcement stands retained under cq/latest/."
+    )
+    wis2: bool = Field(default=False, description="Whether weather products are announced to WIS2 by that broker.")
+    wis2_centre_id: str = Field(
+        default="cn-terralimb-test", description="Centre as registered with WMO; the default is not registered."
+    )
+    wis2_policy: Literal["core", "recommended"] = "recommended"
+    wis2_subtopic: str = Field(
+        default="experimental/radio-occultation", description="Levels of the WIS2 topic after data/<policy>/weather."
+    )
+    webhook_private_addresses: bool = Field(default=False, description="Whether webhooks may lie in private networks.")
+    webhook_give_up_days: float = Field(default=3.0, gt=0, description="Days of failing until a webhook is suspended.")
     log_level: str = "INFO"
 
     def bucket(self, name: Bucket) -> str:

@@ -15,6 +15,7 @@ from infra.cli import (
     installation,
     occultation,
     product,
+    push,
     surface,
 )
 
@@ -40,6 +41,7 @@ app.add_typer(emergency.app, name="emergency")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(product.app, name="product")
 app.add_typer(access.app, name="access")
+app.add_typer(push.app, name="push")
 
 
 @app.callback()

@@ -16,7 +16,8 @@ from infra import settings
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from infra.delivery import audit, identity, signing
+    from infra import signing
+    from infra.delivery import audit, identity
 
 app = typer.Typer(no_args_is_help=True, help="Keys of agencies, the signing key, and the record of who was given what.")
 
@@ -92,7 +93,8 @@ def revoke_key(key_id: str = typer.Argument(..., help="Id of the key, as `list-k
 @app.command("list-keys")
 def list_keys(as_json: bool = AS_JSON) -> None:
     """Show the API keys that were ever made, without their secrets, and the keys this installation signs with."""
-    from infra.delivery import identity, signing
+    from infra import signing
+    from infra.delivery import identity
 
     chosen, now = settings.current(), dt.datetime.now(dt.UTC)
     keys, signers = identity.listing(_database()), signing.public_keys(chosen.home)
@@ -127,7 +129,7 @@ def rotate_signing_key(
     named key ever signed verifies again, so sign what is still delivered anew; if it was the active key a new one
     takes its place.
     """
-    from infra.delivery import signing
+    from infra import signing
 
     home = settings.current().home
     if revoke is None:
@@ -149,7 +151,8 @@ def verify_audit(
     Exit status 0: all holds. 1: a line was altered, removed or put elsewhere, or the end was cut off; the first such
     place is named. Lines after the last signed head could be cut off unseen: --seal signs a head.
     """
-    from infra.delivery import audit, signing
+    from infra import signing
+    from infra.delivery import audit
 
     home = settings.current().home
     found = audit.verify(home / "audit", signing.public_keys(home))
@@ -165,7 +168,8 @@ def verify_audit(
 
 
 def _seal(folder: Path, signer: "signing.PublicKey") -> None:
-    from infra.delivery import audit, signing
+    from infra import signing
+    from infra.delivery import audit
 
     newest = max(path.stem for path in folder.glob("*.jsonl"))
 

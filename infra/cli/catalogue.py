@@ -8,8 +8,18 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra import settings
+from infra.cli import catalogue_care
 
-app = typer.Typer(no_args_is_help=True, help="Find what has been published.")
+app = typer.Typer(no_args_is_help=True, help="Find what has been published, and look after it.")
+app.command("withdraw")(catalogue_care.withdraw)
+app.command("hold")(catalogue_care.hold)
+app.command("release")(catalogue_care.release)
+app.command("retention-plan")(catalogue_care.retention_plan)
+app.command("retention-run")(catalogue_care.retention_run)
+app.command("reconcile")(catalogue_care.reconcile)
+app.command("backup")(catalogue_care.backup)
+app.command("restore")(catalogue_care.restore)
+app.command("export")(catalogue_care.export)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def serve(
         console.print("keys      terralimb access create-key --help")
         console.print("Ctrl-C stops it.")
         uvicorn.run(
-            "infra.delivery.process:application",
+            "infra.delivery.asgi:application",
             factory=True,
             host=host,
             port=port,
@@ -83,8 +83,9 @@ def fetch(
     A file that broke off goes on where it stopped when the same command is run again. Nothing stands under its final
     name before it was verified; files already there and right are not fetched again.
     """
+    from infra import signing
     from infra.cli import progress
-    from infra.delivery import fetching, signing
+    from infra.delivery import fetching
 
     chosen = settings.current()
     trusted = None if trust is None else signing.keys_of(json.loads(trust.read_text(encoding="utf-8")))
@@ -149,8 +150,8 @@ class _LocalSource:
         found = self.here.catalog.item(item_id)
         if found is None:
             raise fetching.FetchError(f"{item_id}: the catalogue has no such item")
-        if found.state == "withdrawn":
-            raise fetching.FetchError(f"{item_id} was withdrawn: {found.state_reason}")
+        if found.state in {"withdrawn", "expired"}:
+            raise fetching.FetchError(f"{item_id} is {found.state}: {found.state_reason}")
         return fetching.RemoteItem(item_id=item_id, revision=found.revision)
 
     def url(self, item: "fetching.RemoteItem", name: str) -> str:
@@ -163,6 +164,6 @@ class _LocalSource:
         return self.here.store.presigned_url(file.bucket, file.key, lifetime=download.lifetime(file.size))
 
     def public_keys(self) -> tuple[Any, ...]:
-        from infra.delivery import signing
+        from infra import signing
 
         return signing.public_keys(self.here.settings.home)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
-from infra.delivery import signing
+from infra import signing
 from products import minisign
 
 Event = Literal[

@@ -176,7 +176,7 @@ def instant_text(value: Any) -> str:
         instant = dt.datetime.fromisoformat(text)
         aware = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
         return catalog_store.text_from_instant(aware)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, catalog_store.CatalogError):
         raise FilterError(f"{_shown(value)} is not an instant of RFC 3339") from None
 
 

@@ -20,7 +20,7 @@ class NoSuchFileError(LookupError):
 
 
 class ItemWithdrawnError(Exception):
-    """The item was withdrawn; the message says why."""
+    """The item was withdrawn or has expired; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Downloads:
         NoSuchFileError
             There is none, or none for this identity.
         ItemWithdrawnError
-            The revision was withdrawn.
+            The revision was withdrawn or has expired.
         """
         about = {"item_id": item_id, "revision": revision, "asset": name, "request_id": request_id, "address": client}
         who = {"agency": principal.agency, "key_id": principal.key_id}
@@ -128,9 +128,10 @@ class Downloads:
         if item is None or file is None:
             self._note("refused", "no_such_file", **who, **about)
             raise NoSuchFileError(f"there is no file {name!r:.120} of {item_id!r:.120}, revision {revision}")
-        if item.state == "withdrawn":
-            self._note("refused", "withdrawn", **who, **about)
-            raise ItemWithdrawnError(f"{item_id}, revision {revision}, was withdrawn: {item.state_reason}")
+        if item.state in {"withdrawn", "expired"}:
+            self._note("refused", item.state, **who, **about)
+            what = "was withdrawn" if item.state == "withdrawn" else "has expired"
+            raise ItemWithdrawnError(f"{item_id}, revision {revision}, {what}: {item.state_reason}")
         seconds = lifetime(file.size)
         expires_at = now + dt.timedelta(seconds=seconds)
         url = self.store.presigned_url(

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from infra import publication
-from infra.delivery import signing
+from infra import publication, signing
 from products import minisign
 
 #: Called with the name of a file, the octets it has and the octets it will have.
@@ -27,7 +26,9 @@ _BLOCK = 1 << 20
 _ATTEMPTS = 6
 _LONGEST_PAUSE = 60.0
 _MANIFEST_LIMIT = 10_000_000
-_OK, _PARTIAL, _NOT_SATISFIABLE, _PRECONDITION_FAILED = 200, 206, 416, 412
+_OK, _PARTIAL = 200, 206
+#: What is there now is not what the part was of.
+_CHANGED = frozenset({412, 416})
 _EXPIRED = frozenset({401, 403})
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -238,6 +239,8 @@ def fetch(
     FetchError
         It cannot be had, or is not what was signed; what was verified stays, nothing else does.
     """
+    if not _is_plain(item_id):
+        raise FetchError(f"{item_id!r} cannot be the name of a folder")
     item = source.find(item_id)
     keys = source.public_keys() if trusted is None else trusted
     manifest, signature = _signed_manifest(source, item, keys)
@@ -269,9 +272,13 @@ def _signed_manifest(
         said = signing.verify(keys, body, signature)
     except minisign.SignatureError as error:
         raise FetchError(f"{item.item_id}: the manifest is not signed by a trusted key: {error}") from error
-    manifest = json.loads(body)
-    if manifest.get("id") != item.item_id:
-        raise FetchError(f"{item.item_id}: the signed manifest is that of {manifest.get('id')!r}")
+    try:
+        manifest = json.loads(body)
+        of = manifest["id"]
+    except (ValueError, KeyError, TypeError):
+        raise FetchError(f"{item.item_id}: what was signed is no manifest") from None
+    if of != item.item_id:
+        raise FetchError(f"{item.item_id}: the signed manifest is that of {of!r}")
     return manifest, f"{said} (key {minisign.signer_id(signature)})"
 
 
@@ -285,17 +292,26 @@ def _small(line: httpx.Client, source: Source, item: RemoteItem, name: str) -> b
             if answer.status_code == _OK and len(answer.content) <= _MANIFEST_LIMIT:
                 return answer.content
             problem = _said(answer)
+            if answer.status_code not in _AGAIN | _EXPIRED:
+                break
         time.sleep(pause)
     raise FetchError(f"{item.item_id}: {name} cannot be had: {problem}")
 
 
 def _files(manifest: Mapping[str, Any], item: RemoteItem) -> dict[str, Mapping[str, Any]]:
     """Files the manifest lists; a name that would lead out of the folder is refused, whoever signed it."""
-    files: dict[str, Mapping[str, Any]] = manifest["files"]
-    for name in files:
-        if not name or name in {".", ".."} or set(name) & set("/\\\0") or name.startswith("."):
-            raise FetchError(f"{item.item_id}: the manifest lists a file {name!r}")
+    files: dict[str, Mapping[str, Any]] = manifest.get("files", {})
+    for name, entry in files.items():
+        if not _is_plain(name):
+            raise FetchError(f"{item.item_id}: the manifest lists a file {name!r}, which is no plain name")
+        if not isinstance(entry, dict) or not {"sha256", "size"} <= set(entry):
+            raise FetchError(f"{item.item_id}: the manifest states no hash and size of {name!r}")
     return files
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name stays in its folder, and out of the way of parts and their notes."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
 
 
 # One file
@@ -314,7 +330,12 @@ class _Part:
             said = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return said.get("etag") if said.get("sha256") == sha256 and self.path.exists() else None
+        known = isinstance(said, dict) and said.get("sha256") == sha256 and self.path.exists()
+        return said.get("etag") if known else None
+
+    def length(self) -> int:
+        """Octets that have come [octet]; 0 where there are none."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def begin(self, sha256: str, etag: str | None) -> None:
         self.note.write_text(json.dumps({"sha256": sha256, "etag": etag}), encoding="utf-8")
@@ -362,21 +383,27 @@ def _transfer(
 ) -> int:
     """Bring a part to its full length, going on wherever the line or the link gave out."""
     transferred, problem = 0, ""
+
+    def told(added: int, at: int) -> None:
+        nonlocal transferred
+        transferred += added
+        progress(name, min(at, size), size)
+
     for pause in _pauses():
-        have = part.path.stat().st_size if part.etag(sha256) else 0
+        have = part.length() if part.etag(sha256) else 0
         if have == size and part.etag(sha256):
             return transferred
         try:
             url = source.url(item, name)
-            transferred += _one_transfer(line, url, part, sha256, have, size, lambda at: progress(name, at, size))
-            if part.path.stat().st_size >= size:
+            _one_transfer(line, url, part, sha256, have, size, told)
+            if part.length() >= size:
                 return transferred
-            problem = f"the line ended after {part.path.stat().st_size} of {size} octets"
+            problem = f"the line ended after {part.length()} of {size} octets"
         except httpx.HTTPError as error:
             problem = f"the line broke: {error or type(error).__name__}"
         except _RefusedError as refusal:
             problem = str(refusal)
-            if refusal.status not in _AGAIN | _EXPIRED:
+            if refusal.status not in _AGAIN | _EXPIRED | _CHANGED | {_OK, _PARTIAL}:
                 break
         time.sleep(pause)
     raise FetchError(f"{item.item_id}: {name}: {problem}; what has come is kept, run the same command to go on")
@@ -389,39 +416,48 @@ class _RefusedError(Exception):
 
 
 def _one_transfer(
-    line: httpx.Client, url: str, part: _Part, sha256: str, have: int, size: int, told: Callable[[int], None]
-) -> int:
+    line: httpx.Client, url: str, part: _Part, sha256: str, have: int, size: int, told: Callable[[int, int], None]
+) -> None:
     etag = part.etag(sha256)
     headers = {"Accept-Encoding": "identity"}
     if have and etag:
         headers |= {"Range": f"bytes={have}-", "If-Match": etag}
     with line.stream("GET", url, headers=headers) as answer:
-        if answer.status_code in {_PRECONDITION_FAILED, _NOT_SATISFIABLE}:
-            # What is there now is not what the part was of: begin again.
-            part.drop()
-            return 0
+        if answer.status_code in _CHANGED:
+            part.drop()  # to begin again
         if answer.status_code not in {_OK, _PARTIAL}:
             answer.read()
             raise _RefusedError(answer.status_code, _said(answer))
         start = have if answer.status_code == _PARTIAL else 0
+        _check_extent(answer, start, size)
         if start == 0:
             part.path.unlink(missing_ok=True)
             part.begin(sha256, answer.headers.get("ETag"))
-        return _written(answer, part.path, start, size, told)
+        _write(answer, part.path, start, size, told)
 
 
-def _written(answer: httpx.Response, path: Path, start: int, size: int, told: Callable[[int], None]) -> int:
+def _check_extent(answer: httpx.Response, start: int, size: int) -> None:
+    """Refuse what cannot be the file, such as an error page under status 200, before any of it is written."""
+    span = answer.headers.get("Content-Range", "")
+    if answer.status_code == _PARTIAL and not span.startswith(f"bytes {start}-"):
+        raise _RefusedError(_PARTIAL, f"octets from {start} on were asked for, {span[:80] or 'others'} came")
+    length = answer.headers.get("Content-Length", "")
+    if length.isdigit() and start + int(length) != size:
+        raise _RefusedError(answer.status_code, f"{start + int(length)} octets were offered, {size} were signed")
+
+
+def _write(answer: httpx.Response, path: Path, start: int, size: int, told: Callable[[int, int], None]) -> None:
     at = start
     with path.open("ab") as file:
-        for block in answer.iter_raw(_BLOCK):
+        # Blocks as they come: gathered into larger ones, those that came last would be lost with the line.
+        for block in answer.iter_raw():
             file.write(block[: max(0, size - at) + 1])  # one octet too many is enough to be found out
             at += len(block)
-            told(min(at, size))
+            told(len(block), at)
             if at > size:
                 break
         file.flush()
         os.fsync(file.fileno())
-    return at - start
 
 
 def _settle(part: _Part, path: Path) -> None:

@@ -1,11 +1,13 @@
 """State of the delivery in figures an operator can act on; what nobody has measured is said to be so."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from infra import catalog_store, database
+from infra.delivery import push, reconciliation
 
 #: An announcement outstanding longer than this means that delivery stands still [s].
 DELIVERY_LIMIT = 300.0
@@ -13,13 +15,15 @@ DELIVERY_LIMIT = 300.0
 NOT_MEASURED = "not measured"
 
 
-def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str, Any]:
+def report(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime) -> dict[str, Any]:
     """Describe the catalogue and its delivery.
 
     Parameters
     ----------
     catalog : infra.catalog_store.CatalogStore
         The catalogue.
+    home : Path
+        Folder of the installation, for what the last reconciliation found.
     now : datetime.datetime
         Time; aware.
 
@@ -27,7 +31,7 @@ def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str
     -------
     dict
         ``status`` ok or degraded with its ``reasons``, counts, age of the newest item of each collection [s], age of
-        the oldest announcement outstanding [s].
+        the oldest announcement outstanding [s], channels, last reconciliation.
     """
     counts = catalog.counts()
     oldest = _oldest_outstanding(catalog, now)
@@ -42,6 +46,8 @@ def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str
         "outstanding": counts.undelivered,
         "oldest_outstanding_seconds": NOT_MEASURED if oldest is None else round(oldest, 1),
         "collections": _ages(catalog, now),
+        "push": push.report(catalog, now=now),
+        "reconciliation": reconciliation.last_counts(home),
     }
 
 

@@ -14,7 +14,8 @@ import attr
 import orjson
 import pydantic
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
 from stac_fastapi import extensions as stac_extensions
 from stac_fastapi.api import app as stac_app
 from stac_fastapi.api import models
@@ -81,7 +82,9 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
     fastapi.FastAPI
         The application; every request must carry its principal in the scope.
     """
-    filters = stac_extensions.FilterExtension(client=_Queryables(search), conformance_classes=_FILTER_CLASSES)
+    filters = stac_extensions.FilterExtension(
+        client=_Queryables(search), conformance_classes=_FILTER_CLASSES, response_class=_SchemaResponse
+    )
     offered = [
         filters,
         stac_extensions.SortExtension(),
@@ -104,9 +107,11 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
         items_get_request_model=models.create_get_request_model(offered, base_model=models.ItemCollectionUri),
         stac_version=stac.VERSION,
         router=APIRouter(prefix=PREFIX),
+        response_class=JSONResponse,
         exceptions={},
         middlewares=[],
     )
+    found.app.add_exception_handler(RequestValidationError, _invalid)
     for kind, status in _STATUS.items():
         found.app.add_exception_handler(kind, _answer_with(status))
     return found.app
@@ -127,6 +132,17 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.InvalidQueryParameter: 400,
     **dict.fromkeys(REQUEST_ERRORS, 400),
 }
+
+
+class _SchemaResponse(JSONResponse):
+    media_type = "application/schema+json"
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    """Say which part of a request is wrong, in words, instead of with the library's own structure."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else ()
+    said = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults)
+    return JSONResponse({"code": "BadRequest", "description": said[:2000]}, status_code=400)
 
 
 def _answer_with(status: int) -> Callable[[Request, Exception], Response]:
@@ -209,8 +225,9 @@ class CatalogClient(core.BaseCoreClient):
         found = self.search.item(principal_of(request), item_id)
         if found is None or found.collection != collection_id:
             raise errors.NotFoundError(f"there is no item {item_id!r:.120} in {collection_id!r:.120}")
-        if found.state == "withdrawn":
-            raise WithdrawnError(f"{found.item_id} was withdrawn: {found.state_reason}")
+        if found.state in {"withdrawn", "expired"}:
+            what = "was withdrawn" if found.state == "withdrawn" else "has expired"
+            raise WithdrawnError(f"{found.item_id} {what}: {found.state_reason}")
         return _geojson(_served_item(found, _address(request)))
 
     def item_collection(self, collection_id: str, *_given: Any, **kwargs: Any) -> Any:

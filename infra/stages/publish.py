@@ -3,8 +3,7 @@
 import functools
 from pathlib import Path
 
-from infra import archive, publication
-from infra.delivery import signing
+from infra import archive, publication, signing
 from infra.stages import package_document
 from infra.stages.execution import Unit, UnitResult
 from infra.stages.workspace import Workspace

@@ -39,6 +39,8 @@ REFUSED_MODULES = {
     "v2",
 }
 REFUSED_PREFIXES = ("get_", "do_", "handle_", "calc_", "process_")
+# Methods whose names a library's base class prescribes.
+PRESCRIBED = {"infra/delivery/stac_api.py": {"get_queryables", "get_collection", "get_item", "get_search"}}
 MAX_DAG_LINES = 150
 
 
@@ -75,7 +77,8 @@ def domain_imports(tree: ast.AST) -> list[str]:
 @pytest.mark.parametrize("path", list(modules()), ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_module_and_function_names_are_field_terms(path: Path) -> None:
     assert not refused_name(path.stem)
-    assert not refused_functions(ast.parse(path.read_text()))
+    prescribed = PRESCRIBED.get(str(path.relative_to(REPOSITORY)), set())
+    assert not set(refused_functions(ast.parse(path.read_text()))) - prescribed
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "dags").rglob("*.py")), ids=lambda path: path.name)

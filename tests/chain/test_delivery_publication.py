@@ -187,7 +187,7 @@ def test_a_package_is_published_with_everything_in_its_place(desk: Desk) -> None
 
 def test_the_pointer_and_the_feed_tell_consumers(desk: Desk) -> None:
     first, second = desk.publish(), desk.publish(OTHER)
-    pointers = desk.catalogue("latest/")
+    pointers = desk.catalogue("latest/open-water-extent/")
     assert list(pointers) == [f"latest/open-water-extent/{NAME}.json"]
     (pointer,) = pointers.values()
     assert (pointer["revision"], pointer["status"]) == (2, "published")
@@ -202,8 +202,17 @@ def test_the_pointer_and_the_feed_tell_consumers(desk: Desk) -> None:
     assert feed["feed/000000000001.json"]["sha256"]["content"] == first.content_sha256
     desk.catalog.withdraw(NAME, reason="wrong datum", withdrawn_at=desk.clock())
     assert desk.deliver() == 1
-    (pointer,) = desk.catalogue("latest/").values()
+    (pointer,) = desk.catalogue("latest/open-water-extent/").values()
     assert (pointer["status"], pointer["reason"]) == ("withdrawn", "wrong datum")
+
+
+def test_the_pointer_of_a_collection_names_its_newest_current_item_whatever_came_last(desk: Desk) -> None:
+    desk.publish()
+    (newest,) = [desk.catalogue("latest/")[key] for key in desk.catalogue("latest/") if key.count("/") == 1]
+    assert (newest["id"], newest["revision"]) == (NAME, 1)
+    desk.catalog.withdraw(NAME, reason="wrong datum", withdrawn_at=desk.clock())
+    desk.deliver()
+    assert desk.catalogue("latest/")["latest/open-water-extent.json"]["status"] == "empty"
 
 
 def test_publishing_again_changes_no_object_and_no_row(desk: Desk) -> None:
@@ -305,7 +314,7 @@ def test_publishers_of_different_editions_at_once_make_a_chain_of_revisions(desk
     desk.deliver()
     assert_consistent(desk)
     assert desk.verify().ok
-    (pointer,) = desk.catalogue("latest/").values()
+    (pointer,) = desk.catalogue("latest/open-water-extent/").values()
     assert pointer["revision"] == 4
     assert len(desk.catalogue("feed/")) == 7
 
@@ -336,7 +345,7 @@ class OvertakenStore:
 def test_a_pointer_written_late_does_not_turn_back(desk: Desk) -> None:
     slow = dataclasses.replace(desk, store=OvertakenStore(desk))  # type: ignore[arg-type]
     slow.publish()
-    (pointer,) = desk.catalogue("latest/").values()
+    (pointer,) = desk.catalogue("latest/open-water-extent/").values()
     assert pointer["revision"] == 2
     assert desk.verify().ok
 

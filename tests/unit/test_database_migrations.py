@@ -9,8 +9,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from infra import catalog_store, completeness_ledger, database, ledger
+from infra.delivery import identity, push
 
-TARGET = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata]
+TARGET = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata, identity.metadata, push.metadata]
 
 
 def upgrade_to(url: str, revision: str) -> None:

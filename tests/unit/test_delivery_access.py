@@ -7,9 +7,9 @@ import pytest
 import typer
 from typer import testing
 
-from infra import database, settings
+from infra import database, settings, signing
 from infra.cli import access
-from infra.delivery import audit, identity, signing
+from infra.delivery import audit, identity
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.delivery import audit, signing
+from infra import signing
+from infra.delivery import audit
 
 NOON = dt.datetime(2026, 7, 15, 12, tzinfo=dt.UTC)
 DAY = NOON.date()

@@ -259,6 +259,8 @@ def test_a_box_ends_where_it_says_not_where_the_index_rounds_it_to(catalog: cata
         ({"bbox": (0.0, 10.0, 181.0, 11.0)}, "-180"),
         ({"bbox": (0.0, float("nan"), 1.0, 11.0)}, "-90"),
         ({"datetime_range": ("yesterday", None)}, "yesterday"),
+        ({"datetime_range": ("0001-01-01T00:00:00+12:00", None)}, "outside the years 1 to 9999"),
+        ({"datetime_range": (None, "9999-12-31T23:59:59-12:00")}, "outside the years 1 to 9999"),
         ({"datetime_range": (dt.datetime(2021, 1, 1), None)}, "time zone"),  # noqa: DTZ001
     ],
 )
@@ -360,3 +362,11 @@ def test_on_sqlite_reading_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     with catalog.writing(), futures.ThreadPoolExecutor(1) as pool:
         assert len(pool.submit(catalog.search).result(timeout=5)) == 1
         assert pool.submit(catalog.counts).result(timeout=5).announcements == 1
+
+
+def test_the_text_of_instants_orders_like_time_in_every_year() -> None:
+    years = (1, 9, 10, 99, 800, 999, 1000, 2021, 9999)
+    texts = [catalog_store.text_from_instant(dt.datetime(year, 3, 1, tzinfo=dt.UTC)) for year in years]
+    assert texts == sorted(texts)
+    assert texts[4] == "0800-03-01T00:00:00.000000Z"
+    assert [dt.datetime.fromisoformat(text).year for text in texts] == list(years)

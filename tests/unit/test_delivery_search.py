@@ -252,8 +252,8 @@ def test_what_is_published_between_two_pages_neither_repeats_nor_hides_an_item(t
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("foo = 1", "no property"),
-        ("document = 'x'", "no property"),
+        ('"a b" = 1', "no property"),
+        ("\"x'y\" = 'x'", "no property"),
         ('"cqeo:sector" = 3', "is a text"),
         ('"cqeo:clear_fraction" = true', "is a number"),
         ("datetime > 'yesterday'", "not an instant"),
@@ -270,6 +270,12 @@ def test_a_filter_that_cannot_be_answered_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises((cql2_condition.FilterError, queryable.UnknownPropertyError), match=said):
         search.search(who(), filtered(text))
+
+
+def test_a_property_no_item_has_is_a_question_with_no_answers(search: item_search.ItemSearch) -> None:
+    for text in ("foo = 1", '"eo:cloud_cover" < 10', "foo.bar LIKE 'x%'", "NOT foo IS NULL"):
+        assert every(search, who(), filtered(text)) == ([], 0)
+    assert every(search, who(), filtered("foo IS NULL"))[1] == COUNT
 
 
 def test_a_text_in_a_filter_is_never_a_piece_of_a_statement(search: item_search.ItemSearch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from infra.delivery import signing
+from infra import signing
 from products import minisign
 
 NOON = dt.datetime(2026, 7, 15, 12, tzinfo=dt.UTC)

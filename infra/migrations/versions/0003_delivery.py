@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -56,7 +57,7 @@ def _fill_in() -> None:
             connection.execute(sa.update(item).where(item.c.number == row.number).values(footprint=footprint))
 
 
-def _footprint(connection: sa.Connection, geometry: object, row: sa.Row) -> int:
+def _footprint(connection: sa.Connection, geometry: object, row: Any) -> int:
     columns = ("number", "sha256", "geometry", "west", "south", "east", "north")
     table = sa.table("footprint", *(sa.column(name) for name in columns))
     text = json.dumps(geometry, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -65,4 +66,4 @@ def _footprint(connection: sa.Connection, geometry: object, row: sa.Row) -> int:
     if connection.execute(found).first() is None:
         box = {edge: getattr(row, edge) for edge in ("west", "south", "east", "north")}
         connection.execute(sa.insert(table).values(sha256=sha256, geometry=text, **box))
-    return connection.execute(found).scalar_one()
+    return int(connection.execute(found).scalar_one())

@@ -34,12 +34,12 @@ def built(chosen: settings.Settings) -> Any:
     with warnings.catch_warnings():
         # The library imports a response class that FastAPI no longer recommends; nothing here uses it.
         warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
-        from infra.delivery import fair_share, identity, service
+        from infra.delivery import fair_share, gateway, identity
 
     engine = database.engine(chosen.resolved_database_url())
     linked = chosen.model_copy(update={"s3_endpoint_url": chosen.service_store_url or chosen.s3_endpoint_url})
-    return service.application(
-        service.Parts(
+    return gateway.application(
+        gateway.Parts(
             catalog=catalog_store.CatalogStore(engine),
             store=object_store.from_settings(linked),
             home=chosen.home,

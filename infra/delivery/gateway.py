@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette import concurrency, requests, responses, routing
 
-from infra import catalog_store, object_store
+from infra import catalog_store, object_store, signing
 from infra.delivery import (
     audit,
     cursor,
@@ -28,7 +28,6 @@ from infra.delivery import (
     health,
     identity,
     item_search,
-    signing,
     stac_api,
 )
 
@@ -40,7 +39,7 @@ Send = Callable[[Any], Awaitable[None]]
 OPEN_PATHS = frozenset({"/health", "/stac/api", "/stac/api.html", "/.well-known/terralimb-keys.json"})
 
 #: What an identity must be allowed for each first part of an address.
-_NEEDED: dict[str, entitlement.Scope] = {"stac": "search", "feed": "feed", "download": "download"}
+_NEEDED: dict[str, entitlement.Scope] = {"stac": "search", "feed": "feed", "download": "download", "latest": "search"}
 
 _LOG = logging.getLogger(__name__)
 _BODY_LIMIT = 1_000_000
@@ -97,11 +96,13 @@ def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None
         (
             routing.Route("/feed", pages.feed_json),
             routing.Route("/feed.atom", pages.feed_atom),
+            routing.Route("/latest/{collection}", pages.latest),
             routing.Route("/download/{item_id}/{revision}/{name}", pages.download),
             routing.Route("/health", pages.health),
             routing.Route("/.well-known/terralimb-keys.json", pages.public_keys),
         )
     )
+    inner.add_exception_handler(Exception, _failed)
     inner.add_exception_handler(404, _not_found)
     inner.add_exception_handler(405, _not_allowed)
     return _Gate(inner, parts, record)
@@ -134,24 +135,16 @@ class _Gate:
             await _error(429, "TooManyRequests", str(error), wait)(scope, receive, send)
 
     async def _passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
         async def guarded(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, _request_id(scope)]
             await send(message)
 
         try:
             await self.inner(scope, receive, guarded)
-        except Exception:
-            # The person gets a name to ask about; what went wrong is for the log.
+        except Exception:  # noqa: BLE001  the last door of the service
+            # The person has been given a name to ask about; what went wrong is for the log.
             _LOG.exception("request %s failed", scope["request_id"])
-            if started:
-                raise
-            text = f"the service failed; it is written down under {scope['request_id']}"
-            await _error(500, "InternalError", text)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> responses.Response | None:
         """Why the request goes no further; None where it does, with its principal in the scope."""
@@ -230,6 +223,16 @@ class _Pages:
         body = feed.atom(told, self_href=str(request.url), updated=self.parts.clock())
         return responses.Response(body, media_type="application/atom+xml")
 
+    async def latest(self, request: requests.Request) -> responses.Response:
+        """Lead to the newest item of a collection that whoever asks may see."""
+        wanted = item_search.SearchRequest(collections=(request.path_params["collection"],), limit=1)
+        page = await concurrency.run_in_threadpool(self.downloads.search.search, _principal(request), wanted)
+        if not page.items:
+            return _error(404, "NotFound", "there is no such collection, or no item in it")
+        (item,) = page.items
+        place = _address(request)("stac", "collections", item.collection, "items", item.item_id)
+        return responses.Response(status_code=307, headers={"Location": place})
+
     async def download(self, request: requests.Request) -> responses.Response:
         """Lead to a file of an item."""
         given = request.path_params
@@ -258,7 +261,9 @@ class _Pages:
     async def health(self, request: requests.Request) -> responses.Response:
         """Whether the service lives; for operators, how everything is."""
         principal = request.scope.get("principal")
-        report = await concurrency.run_in_threadpool(health.report, self.parts.catalog, now=self.parts.clock())
+        report = await concurrency.run_in_threadpool(
+            health.report, self.parts.catalog, home=self.parts.home, now=self.parts.clock()
+        )
         shown = report if principal is not None and "operate" in principal.scopes else {"status": report["status"]}
         return responses.JSONResponse(shown)
 
@@ -307,6 +312,10 @@ def _request_id(scope: Scope) -> tuple[bytes, bytes]:
 def _error(status: int, code: str, description: str, headers: dict[str, str] | None = None) -> responses.Response:
     body = json.dumps({"code": code, "description": description}, ensure_ascii=False)
     return responses.Response(body, status_code=status, media_type="application/json", headers=headers)
+
+
+async def _failed(request: requests.Request, _error_raised: Exception) -> responses.Response:
+    return _error(500, "InternalError", f"the service failed; it is written down under {request.scope['request_id']}")
 
 
 async def _not_found(_request: requests.Request, _error_raised: Exception) -> responses.Response:

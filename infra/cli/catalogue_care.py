@@ -1,0 +1,273 @@
+"""Commands that look after the catalogue: withdrawal, retention, reconciliation, backup, exports."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from infra import settings
+
+if TYPE_CHECKING:
+    from infra.delivery import reconciliation
+    from infra.stages import workspace
+
+AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+def withdraw(
+    item: str = typer.Argument(..., help="Identity of the item, as `terralimb catalogue search` shows it."),
+    reason: str = typer.Option(..., "--reason", help="Why, one line; everybody who asks for the item reads it."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Take an item back: it leaves search, its files answer 410 with the reason, and the feed announces it.
+
+    Everybody who was given a link is listed in HOME/withdrawals/ITEM-r<revision>.json, to be told. Run again after an
+    interruption, it completes what is missing.
+    """
+    from infra.delivery import withdrawal
+
+    with _here() as here:
+        path, document = withdrawal.withdraw(
+            item,
+            reason=reason,
+            home=here.settings.home,
+            store=here.store,
+            catalog=here.catalog,
+            catalogue_bucket=here.settings.bucket("catalogue"),
+            now=_now(),
+        )
+    if as_json:
+        _print({"file": str(path), **document})
+        return
+    _say(f"{item} revision {document['revision']} is withdrawn: {document['reason']}")
+    for told in document["recipients"]:
+        open_until = f", a link holds until {told['open_until']}" if "open_until" in told else ""
+        _say(f"to be told: {told['agency']} (key {told['key_id']}), last link {told['last']}{open_until}")
+    _say(f"{len(document['recipients'])} to be told: {path}")
+
+
+def hold(
+    item: str = typer.Argument(..., help="Identity of the item."),
+    reason: str = typer.Option(..., "--reason", help="Why."),
+) -> None:
+    """Put an item under legal hold: retention removes nothing of it, whatever its time."""
+    from infra import catalog_store
+
+    with _here() as here:
+        placed = catalog_store.Custody(here.catalog).hold(item, reason=reason, placed_at=_now())
+    _say(f"{item} is held." if placed else f"{item} was held before; the first reason stands.")
+
+
+def release(item: str = typer.Argument(..., help="Identity of the item.")) -> None:
+    """End the legal hold of an item."""
+    from infra import catalog_store
+
+    with _here() as here:
+        if not catalog_store.Custody(here.catalog).release(item):
+            raise LookupError(f"{item} is under no hold")
+    _say(f"{item} is held no longer.")
+
+
+def retention_plan(
+    out: Path | None = typer.Option(
+        None, "--out", dir_okay=False, help="Plan to write; HOME/retention/plan-<time>.json where not given."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
+    """List and sign what may be removed because its time is over; nothing is removed.
+
+    Look at the plan, then run `terralimb catalogue retention-run PLAN` while it holds (7 days as shipped).
+    """
+    from infra.delivery import retention, retention_rules
+
+    now = _now()
+    with _here() as here:
+        rules = retention_rules.read(here.settings.retention or retention_rules.SHIPPED)
+        made = retention.plan(here.catalog, rules, now=now, sign=_signer(here.settings.home))
+        path = out or here.settings.home / "retention" / f"plan-{now:%Y%m%dt%H%M%Sz}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.minisig").write_bytes(made.signature)
+        path.write_bytes(made.body)
+    objects = [listed for revision in made.plan.revisions for listed in revision.objects]
+    size = sum(listed.size for listed in objects)
+    if as_json:
+        _print({"file": str(path), "revisions": len(made.plan.revisions), "objects": len(objects), "size": size})
+        return
+    for revision in made.plan.revisions:
+        _say(f"{revision.item_id} r{revision.revision}  due {revision.due_at[:10]}  {revision.reason}")
+    _say(f"{len(made.plan.revisions)} revisions, {len(objects)} objects, {size:,} octets: {path}")
+
+
+def retention_run(
+    plan: Path = typer.Argument(..., exists=True, dir_okay=False, help="Plan of `retention-plan`, .minisig beside it."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Remove the files a signed plan lists, as far as the catalogue still agrees; hashes, sizes and times stay."""
+    from infra import deletion_plan
+    from infra.delivery import retention
+
+    signature = plan.with_name(f"{plan.name}.minisig")
+    if not signature.exists():
+        raise deletion_plan.PlanError(f"{plan} has no signature beside it: expected {signature}")
+    with _here() as here:
+        done = retention.execute(
+            plan.read_bytes(),
+            signature.read_bytes(),
+            home=here.settings.home,
+            store=here.store,
+            catalog=here.catalog,
+            catalogue_bucket=here.settings.bucket("catalogue"),
+            now=_now(),
+        )
+    if as_json:
+        _print(dataclasses.asdict(done))
+        return
+    for kept in done.kept:
+        _say(f"stays  {kept}")
+    _say(f"{done.expired} revisions expired, {done.deleted} objects removed, {done.size:,} octets.")
+
+
+def reconcile(
+    repair: bool = typer.Option(
+        False, "--repair", help="Deliver announcements and pointers anew, enter missing collections; never delete."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Compare database, store and feed: three counts and every difference.
+
+    Exit status 0: they agree. 1: they differ.
+    """
+    from infra.delivery import reconciliation
+
+    with _here() as here:
+        found = reconciliation.reconcile(_stores(here), now=_now(), repair=repair)
+        reconciliation.write_report(here.settings.home, found)
+    if as_json:
+        document = dataclasses.asdict(found)
+        for name in ("differences", "repaired"):
+            document[name] = [one._asdict() for one in getattr(found, name)]
+        _print(document)
+    else:
+        for one in found.repaired:
+            _say(f"repaired  {one.kind}  {one.place}  {one.detail}")
+        for one in found.differences:
+            _say(f"{one.kind}  {one.place}  {one.detail}")
+        _say(f"database {found.database} objects, store {found.store}; feed {found.feed} of {found.announcements}")
+    if found.differences:
+        raise typer.Exit(1)
+
+
+def backup(as_json: bool = AS_JSON) -> None:
+    """Copy the embedded database into the store under backup/<time>/, with its hash, signed.
+
+    Keep HOME/keys elsewhere: no secret is part of a backup. PostgreSQL is backed up with pg_dump.
+    """
+    from infra.delivery import backup as backups
+
+    with _here() as here:
+        manifest = backups.back_up(
+            here.settings.resolved_database_url(),
+            store=here.store,
+            catalogue_bucket=here.settings.bucket("catalogue"),
+            sign=_signer(here.settings.home),
+            now=_now(),
+        )
+    if as_json:
+        _print(manifest)
+        return
+    _say(f"backup/{manifest['at']}/: {manifest['revisions']} revisions, {manifest['size']:,} octets")
+
+
+def restore(
+    into: Path = typer.Option(..., "--into", dir_okay=False, help="Database file to write; it must not be there."),
+    at: str | None = typer.Option(None, "--at", help="Time in the key of the backup; the newest where not given."),
+    trust: Path | None = typer.Option(
+        None, "--trust", exists=True, dir_okay=False, help="List of public keys; those of this home where not given."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Bring a backup of the database back into a file, verified before it stands under its name.
+
+    Then stop the service, put the file in place of HOME/terralimb.sqlite and run `terralimb catalogue reconcile`.
+    """
+    from infra import signing
+    from infra.delivery import backup as backups
+
+    with _here() as here:
+        keys = (
+            signing.public_keys(here.settings.home)
+            if trust is None
+            else signing.keys_of(json.loads(trust.read_text(encoding="utf-8")))
+        )
+        manifest = backups.restore(
+            into, store=here.store, catalogue_bucket=here.settings.bucket("catalogue"), trusted=keys, at=at
+        )
+    if as_json:
+        _print(manifest)
+        return
+    _say(f"{into}: the backup of {manifest['at']}, {manifest['revisions']} revisions")
+
+
+def export(as_json: bool = AS_JSON) -> None:
+    """Bring the bulk exports up to date: export/<collection>/<yyyy-mm>.parquet, and the static catalogue in mirror/."""
+    from infra.delivery import export as exports
+
+    with _here() as here:
+        done = exports.export(here.catalog, here.store, catalogue_bucket=here.settings.bucket("catalogue"))
+    if as_json:
+        _print(dataclasses.asdict(done))
+        return
+    _say(f"{done.items} items in {done.files} files, {done.written} written")
+
+
+@contextlib.contextmanager
+def _here() -> Iterator["workspace.Workspace"]:
+    from infra import database
+    from infra.embedded import installation
+
+    chosen = settings.current()
+    with installation.attached(chosen, announce=_say_aside) as here:
+        database.upgrade(here.settings.resolved_database_url())
+        yield here
+
+
+def _signer(home: Path) -> Any:
+    from infra import signing
+
+    signing.ensure(home)
+    return functools.partial(signing.sign, home)
+
+
+def _stores(here: "workspace.Workspace") -> "reconciliation.Stores":
+    from infra.delivery import reconciliation
+
+    return reconciliation.Stores(
+        catalog=here.catalog,
+        store=here.store,
+        product_buckets=(here.settings.bucket("products"), here.settings.bucket("profiles")),
+        catalogue_bucket=here.settings.bucket("catalogue"),
+    )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _print(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _say_aside(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text)

@@ -1,0 +1,219 @@
+"""Commands of push: announcements to a broker and to webhooks."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import fcntl
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from infra import settings
+
+if TYPE_CHECKING:
+    from infra import catalog_store
+    from infra.delivery import push, webhook
+
+app = typer.Typer(no_args_is_help=True, help="Announcements pushed to a broker (MQTT, WIS2) and to webhooks.")
+
+AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+@app.command("run")
+def run(
+    once: bool = typer.Option(False, "--once", help="Push what is outstanding, one try a channel, and end."),
+) -> None:
+    """Push announcements to the broker of TERRALIMB_MQTT_URL and to all webhooks, until Ctrl-C.
+
+    Each channel keeps its own position: what was not acknowledged is sent again, also after a restart, and a channel
+    that fails holds up no other. With TERRALIMB_WIS2=true weather products are announced as WIS2 messages too.
+
+    Exit status with --once: 0 if every channel took everything, 1 if one did not; it is named.
+    """
+    from infra.delivery import push, webhook
+
+    chosen = settings.current()
+    catalog = _catalog(chosen)
+
+    def on_failure(position: "push.Position") -> None:
+        _say(f"{position.channel}: {position.reason}")
+        webhook.suspend_hopeless(
+            catalog.engine, position, now=dt.datetime.now(dt.UTC), days=chosen.webhook_give_up_days
+        )
+
+    pusher = push.Pusher(catalog=catalog, public_url=chosen.public_url, on_failure=on_failure)
+    channels = _Channels(chosen, catalog)
+    with _alone(chosen.home):
+        if once:
+            _once(pusher, channels())
+            return
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
+        _say(f"Pushing on {', '.join(channels()) or 'no channel yet'}. Ctrl-C stops it.")
+        pusher.run(channels, stop)
+
+
+@app.command("add-webhook")
+def add_webhook(
+    agency: str = typer.Option(..., "--agency", help="Name of the agency: letters, digits and . @ + - _"),
+    url: str = typer.Option(..., "--url", help="https://host/path; http to this machine only."),
+    sector: list[str] = typer.Option(..., "--sector", help="Sector it is told of; may be repeated."),
+    district: list[str] = typer.Option([], "--district", help="Code of GB/T 2260 it is limited to; may be repeated."),
+    from_start: bool = typer.Option(False, "--from-start", help="Tell it everything there ever was."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Add a webhook and print its secret, with which the agency verifies what it is sent.
+
+    Every post has the header `X-Terralimb-Signature: t=<unix time>,v1=<HMAC-SHA256 of "t.body" in hex>` and the header
+    `X-Terralimb-Delivery`, which is the same when a post is repeated.
+
+    Example: terralimb push add-webhook --agency cq-flood-control --sector emergency --url https://hooks.example/in
+    """
+    from infra.delivery import webhook
+
+    chosen = settings.current()
+    try:
+        hook, secret = webhook.add(
+            _catalog(chosen),
+            chosen.home,
+            agency=agency,
+            url=url,
+            sectors=sector,
+            districts=district or None,
+            from_start=from_start,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        _print({"id": hook.id, "agency": agency, "url": url, "secret": secret})
+        return
+    sys.stdout.write(f"{secret}\n")
+    _say(f"Webhook {hook.id} of {agency}. This is its secret: hand it over by a safe way.")
+
+
+@app.command("resume")
+def resume(webhook_id: str = typer.Argument(..., help="Id of the webhook, as `list` shows it.")) -> None:
+    """Take up a suspended webhook where it stopped."""
+    from infra.delivery import webhook
+
+    if not webhook.set_active(_catalog(settings.current()).engine, webhook_id, reason=None):
+        raise LookupError(f"there is no webhook {webhook_id}: see `terralimb push list`")
+    _say(f"Webhook {webhook_id} is tried again.")
+
+
+@app.command("list")
+def listing(as_json: bool = AS_JSON) -> None:
+    """Show the channels, what is outstanding on them, and the webhooks."""
+    from infra.delivery import push, webhook
+
+    catalog = _catalog(settings.current())
+    states, hooks = push.report(catalog, now=dt.datetime.now(dt.UTC)), webhook.listing(catalog.engine)
+    if as_json:
+        _print({"channels": states, "webhooks": [dataclasses.asdict(hook) for hook in hooks]})
+        return
+    table = Table("channel", Column("outstanding", justify="right"), "agency", "address", "state", box=None)
+    by_channel = {hook.channel: hook for hook in hooks}
+    for name, state in states.items():
+        hook = by_channel.get(name)
+        said = (hook.suspended_reason if hook else None) or state["reason"] or "ok"
+        table.add_row(name, str(state["outstanding"]), hook.agency if hook else "", hook.url if hook else "", str(said))
+    Console(width=None if sys.stdout.isatty() else 140).print(table if states else "Nothing was pushed yet.")
+
+
+class _Channels:
+    """The channels there are now; the same object for the same channel."""
+
+    def __init__(self, chosen: settings.Settings, catalog: "catalog_store.CatalogStore") -> None:
+        self._chosen = chosen
+        self._catalog = catalog
+        self._fixed = _broker_channels(chosen)
+        self._hooks: dict[str, webhook.WebhookChannel] = {}
+
+    def __call__(self) -> "Mapping[str, push.Channel]":
+        from infra.delivery import webhook
+
+        active = {hook.channel: hook for hook in webhook.listing(self._catalog.engine) if hook.active}
+        self._hooks = {name: channel for name, channel in self._hooks.items() if name in active}
+        for name in active.keys() - self._hooks.keys():
+            self._hooks[name] = webhook.WebhookChannel(
+                active[name], self._chosen.home, private_addresses=self._chosen.webhook_private_addresses
+            )
+        return {**self._fixed, **self._hooks}
+
+
+def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
+    from infra.delivery import mqtt
+    from products import wis2_notification
+
+    if chosen.mqtt_url is None:
+        return {}
+    broker = mqtt.Broker(
+        url=chosen.mqtt_url,
+        user=chosen.mqtt_user,
+        password_file=chosen.mqtt_password_file,
+        ca_file=chosen.mqtt_ca_file,
+    )
+    agencies = mqtt.for_agencies(retain_latest=chosen.mqtt_retain_latest)
+    found: dict[str, push.Channel] = {"mqtt": mqtt.MqttChannel("mqtt", broker, agencies)}
+    if chosen.wis2:
+        if not chosen.public_url.startswith(("https://", "http://")):
+            raise ValueError("WIS2 messages lead to files: set TERRALIMB_PUBLIC_URL to the address of the service")
+        origin = wis2_notification.Origin(
+            centre_id=chosen.wis2_centre_id,
+            policy=chosen.wis2_policy,
+            subtopic=tuple(chosen.wis2_subtopic.strip("/").split("/")),
+        )
+        messages = mqtt.for_wis2(origin, public_url=chosen.public_url)
+        found["wis2"] = mqtt.MqttChannel("wis2", broker, messages)
+        if chosen.wis2_centre_id == wis2_notification.UNREGISTERED_CENTRE:
+            _say(f"WIS2: {chosen.wis2_centre_id} is no registered centre; this is for tests only.")
+    return found
+
+
+def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None:
+    failed = []
+    for name, channel in channels.items():
+        try:
+            if pusher.push(channel).failures:
+                failed.append(name)
+        finally:
+            channel.close()
+    if failed:
+        raise RuntimeError(f"not everything was taken by {', '.join(failed)}; run it again")
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Two at once would send everything twice and out of order."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "push.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"announcements of {home} are being pushed already") from None
+        yield
+
+
+def _catalog(chosen: settings.Settings) -> "catalog_store.CatalogStore":
+    from infra import catalog_store, database
+
+    url = chosen.resolved_database_url()
+    database.upgrade(url)
+    return catalog_store.CatalogStore(database.engine(url))
+
+
+def _print(document: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,185 @@
+"""Backup of the embedded database into the store, and back: one file, its hash, and a signature over it.
+
+PostgreSQL is backed up with its own tools (pg_dump); nothing here touches it. Secret keys are no part of a backup:
+keep `<home>/keys` elsewhere, and with it the list of public keys that a restore trusts.
+"""
+
+import contextlib
+import datetime as dt
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from infra import object_store, signing
+from products import minisign
+
+LAYOUT = "terralimb-backup/1"
+PURPOSE = "backup"
+_FILE, _MANIFEST, _SIGNATURE = "terralimb.sqlite", "MANIFEST.json", "MANIFEST.json.minisig"
+
+
+class BackupError(RuntimeError):
+    """A backup cannot be made or restored; the sentence says why."""
+
+
+def back_up(
+    database_url: str,
+    *,
+    store: object_store.ObjectStore,
+    catalogue_bucket: str,
+    sign: Callable[[bytes, str], bytes],
+    now: dt.datetime,
+) -> dict[str, Any]:
+    """Copy the database as of one instant into the store, while others go on writing.
+
+    Parameters
+    ----------
+    database_url : str
+        SQLAlchemy URL of an SQLite file.
+    store : infra.object_store.ObjectStore
+        Where it goes.
+    catalogue_bucket : str
+        Bucket; keys are ``backup/<time>/...``.
+    sign : callable
+        Gives the signature of a body with a trusted comment.
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    BackupError
+        The database is no SQLite file, or the copy is damaged.
+    """
+    source = _sqlite_file(database_url)
+    name = now.astimezone(dt.UTC).strftime("%Y%m%dt%H%M%Sz")
+    with tempfile.TemporaryDirectory(prefix="backup-", dir=source.parent) as folder:
+        copy = Path(folder) / _FILE
+        with contextlib.closing(sqlite3.connect(source, isolation_level=None)) as connection:
+            connection.execute("PRAGMA busy_timeout=30000")
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        facts = _inspected(copy)
+        digest = object_store.digest_of(copy)
+        manifest = {
+            "layout": LAYOUT, "at": name, "file": _FILE, "sha256": digest.sha256, "size": digest.size, **facts,
+        }  # fmt: skip
+        body = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
+        place = f"backup/{name}"
+        store.put_new(catalogue_bucket, f"{place}/{_FILE}", copy, media_type="application/vnd.sqlite3")
+        signature = sign(body, f"{PURPOSE} {name}")
+        store.put_new(catalogue_bucket, f"{place}/{_SIGNATURE}", signature, media_type="text/plain")
+        # The manifest is last: a backup without one was never finished.
+        store.put_new(catalogue_bucket, f"{place}/{_MANIFEST}", body, media_type="application/json")
+    return manifest
+
+
+def restore(
+    into: Path,
+    *,
+    store: object_store.ObjectStore,
+    catalogue_bucket: str,
+    trusted: Sequence[signing.PublicKey],
+    at: str | None = None,
+) -> dict[str, Any]:
+    """Bring a backup back as a database file, verified before it stands under its name.
+
+    Parameters
+    ----------
+    into : Path
+        File to write; it must not be there.
+    store : infra.object_store.ObjectStore
+        Where the backups are.
+    catalogue_bucket : str
+        Their bucket.
+    trusted : Sequence of infra.signing.PublicKey
+        Keys that may have signed it.
+    at : str or None
+        Time in the key of the backup; None for the newest that was finished.
+
+    Returns
+    -------
+    dict
+        The manifest.
+
+    Raises
+    ------
+    BackupError
+        There is no such backup, it is not signed or is damaged, or the file is there already.
+    """
+    if into.exists():
+        raise BackupError(f"{into} is there already: a restore never overwrites, choose another name")
+    listed = [found.key for found in store.list(catalogue_bucket, "backup/") if found.key.endswith(f"/{_MANIFEST}")]
+    wanted = listed[-1:] if at is None else [key for key in listed if key.split("/")[1] == at]
+    if not wanted:
+        raise BackupError(f"there is no backup{'' if at is None else f' of {at}'} in {catalogue_bucket}/backup/")
+    place = wanted[0].rpartition("/")[0]
+    manifest = _verified(store, catalogue_bucket, place, trusted)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    part = into.with_name(f".{into.name}.part")
+    try:
+        with store.open(catalogue_bucket, f"{place}/{_FILE}") as stream, part.open("wb") as target:
+            while block := stream.read(1 << 20):
+                target.write(block)
+        found = object_store.digest_of(part)
+        if (found.sha256, found.size) != (manifest["sha256"], manifest["size"]):
+            raise BackupError(f"{place}/{_FILE} is not the file its manifest vouches for")
+        _inspected(part)
+        _never_reuse_positions(part, store, catalogue_bucket)
+        part.rename(into)
+    finally:
+        part.unlink(missing_ok=True)
+    return manifest
+
+
+def _sqlite_file(database_url: str) -> Path:
+    url = sa.make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise BackupError("only the embedded SQLite database is backed up here: use pg_dump for PostgreSQL")
+    path = Path(url.database)
+    if not path.exists():
+        raise BackupError(f"there is no database {path} to back up")
+    return path
+
+
+def _verified(
+    store: object_store.ObjectStore, bucket: str, place: str, trusted: Sequence[signing.PublicKey]
+) -> dict[str, Any]:
+    body = store.read(bucket, f"{place}/{_MANIFEST}")
+    try:
+        comment = signing.verify(trusted, body, store.read(bucket, f"{place}/{_SIGNATURE}"))
+    except (minisign.SignatureError, object_store.ObjectMissingError) as error:
+        raise BackupError(f"{place}: the backup is not signed as it has to be: {error}") from error
+    manifest: dict[str, Any] = json.loads(body)
+    if comment != f"{PURPOSE} {manifest.get('at')}" or manifest.get("layout") != LAYOUT:
+        raise BackupError(f"{place}: the signature is for {comment!r:.80}, not for this backup")
+    return manifest
+
+
+def _inspected(path: Path) -> dict[str, Any]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        state = connection.execute("PRAGMA integrity_check").fetchone()[0]
+        if state != "ok" or connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            raise BackupError(f"the copy of the database is damaged: {state}")
+        count = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("item", "outbox")}  # noqa: S608
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    return {"revisions": count["item"], "announcements": count["outbox"], "schema": version}
+
+
+def _never_reuse_positions(path: Path, store: object_store.ObjectStore, bucket: str) -> None:
+    """Go on after the last position the feed ever had: what was announced after the backup keeps its place there."""
+    last = max((int(found.key[5:-5]) for found in store.list(bucket, "feed/")), default=0)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        known = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        if known is None:
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (last,))
+        elif known[0] < last:
+            connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox'", (last,))

@@ -1,0 +1,429 @@
+"""Announcements pushed: every channel walks the outbox at its own pace and remembers how far it came.
+
+A channel is one broker or one webhook. Its position moves after the other side has acknowledged, so an announcement
+may arrive twice and never not at all. A channel that fails waits longer and longer and holds up no other: each has a
+thread, a position and a back-off of its own. The feed and the pointers in the store do not depend on any of this.
+"""
+
+import dataclasses
+import datetime as dt
+import logging
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from infra import catalog_store, database
+
+_LOG = logging.getLogger(__name__)
+
+#: Announcements read at once [1].
+PAGE = 100
+#: First and longest wait after failures [s].
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
+_DOUBLINGS = 16
+
+metadata = sa.MetaData()
+position_table = sa.Table(
+    "push_position",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("failing_since", sa.Text),
+    sa.Column("reason", sa.Text),
+)
+webhook_table = sa.Table(
+    "webhook",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("agency", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("sectors", sa.JSON, nullable=False),
+    sa.Column("districts", sa.JSON(none_as_null=True)),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("suspended_reason", sa.Text),
+    sa.Column("created_at", sa.Text, nullable=False),
+)
+
+
+class ChannelError(Exception):
+    """The other side did not take it; the text is for the operator and holds no secret."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """One announcement on its way.
+
+    Attributes
+    ----------
+    sequence : int
+        Position in the outbox [1].
+    payload : Mapping[str, Any]
+        The announcement, its links as the agencies reach them.
+    item : infra.catalog_store.CatalogItem
+        The revision it is about.
+    """
+
+    sequence: int
+    payload: Mapping[str, Any]
+    item: catalog_store.CatalogItem
+
+    @property
+    def districts(self) -> tuple[str, ...]:
+        """Districts the item concerns.
+
+        Returns
+        -------
+        tuple of str
+            Codes of GB/T 2260; empty for a product of no district.
+        """
+        return tuple(self.item.document.get("properties", {}).get("cqeo:admin_codes") or ())
+
+
+class Channel(Protocol):
+    """One other side."""
+
+    @property
+    def name(self) -> str:
+        """Name under which the position is kept."""
+
+    def deliver(self, told: Sequence[Told]) -> Iterator[int]:
+        """Deliver in order; yields the sequence up to which everything is acknowledged, raises `ChannelError`."""
+
+    def close(self) -> None:
+        """Let go of the other side."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a channel came.
+
+    Attributes
+    ----------
+    channel : str
+        Its name.
+    sequence : int
+        Everything up to here is acknowledged [1].
+    failures : int
+        Failures since the last success [1].
+    failing_since : datetime.datetime or None
+        When the first of them was.
+    reason : str or None
+        What the last of them was.
+    """
+
+    channel: str
+    sequence: int = 0
+    failures: int = 0
+    failing_since: dt.datetime | None = None
+    reason: str | None = None
+
+
+class Positions:
+    """Positions of all channels, in the database.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Database of the installation.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def read(self, channel: str) -> Position:
+        """Position of a channel; the beginning for one not seen before.
+
+        Parameters
+        ----------
+        channel : str
+            Its name.
+
+        Returns
+        -------
+        Position
+            How far it came.
+        """
+        return next((found for found in self.all() if found.channel == channel), Position(channel=channel))
+
+    def all(self) -> tuple[Position, ...]:
+        """Positions of every channel that ever tried.
+
+        Returns
+        -------
+        tuple of Position
+            By name.
+        """
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(sa.select(position_table).order_by(position_table.c.channel)).all()
+        return tuple(
+            Position(
+                channel=row.channel,
+                sequence=row.sequence,
+                failures=row.failures,
+                failing_since=None if row.failing_since is None else dt.datetime.fromisoformat(row.failing_since),
+                reason=row.reason,
+            )
+            for row in rows
+        )
+
+    def advance(self, channel: str, sequence: int) -> None:
+        """Record success up to a position; never goes back.
+
+        Parameters
+        ----------
+        channel : str
+            Name.
+        sequence : int
+            Everything up to here is acknowledged [1].
+        """
+        known = self.read(channel)
+        self._write(Position(channel=channel, sequence=max(sequence, known.sequence)))
+
+    def fail(self, channel: str, reason: str, *, now: dt.datetime) -> Position:
+        """Record a failure; the position stays.
+
+        Parameters
+        ----------
+        channel : str
+            Name.
+        reason : str
+            What happened.
+        now : datetime.datetime
+            When; aware.
+
+        Returns
+        -------
+        Position
+            With this failure counted.
+        """
+        known = self.read(channel)
+        failed = dataclasses.replace(
+            known, failures=known.failures + 1, failing_since=known.failing_since or now, reason=reason[:300]
+        )
+        self._write(failed)
+        return failed
+
+    def _write(self, position: Position) -> None:
+        row = dataclasses.asdict(position)
+        if position.failing_since is not None:
+            row["failing_since"] = catalog_store.text_from_instant(position.failing_since)
+        with self.engine.begin() as connection:
+            column = position_table.c.channel
+            changed = connection.execute(
+                sa.update(position_table).where(column == position.channel).values(row)
+            ).rowcount
+            if not changed:
+                connection.execute(sa.insert(position_table), [row])
+
+
+def outgoing(catalog: catalog_store.CatalogStore, *, after: int, public_url: str) -> tuple[Told, ...]:
+    """Read the next announcements with the revisions they are about.
+
+    Parameters
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    after : int
+        Position [1].
+    public_url : str
+        Address of the service as agencies reach it; empty gives links from its root.
+
+    Returns
+    -------
+    tuple of Told
+        In outbox order.
+    """
+    rows = catalog.announcements(after=after, limit=PAGE)
+    if not rows:
+        return ()
+    column = catalog_store.item_table.c
+    wanted = sa.select(catalog_store.item_table).where(column.id.in_(sorted({row.item_id for row in rows})))
+    with database.reading(catalog.engine) as connection:
+        items = {(item.item_id, item.revision): item for item in catalog.items_of(connection, wanted)}
+    told = []
+    for row in rows:
+        item = items[row.item_id, row.revision]
+        told.append(Told(sequence=row.sequence, payload=_reachable(row.payload, public_url), item=item))
+    return tuple(told)
+
+
+def address(public_url: str, *parts: str) -> str:
+    """Address within the service.
+
+    Parameters
+    ----------
+    public_url : str
+        Its root.
+    *parts : str
+        Parts of the path.
+
+    Returns
+    -------
+    str
+        The address.
+    """
+    return "/".join((public_url.rstrip("/"), *(urllib.parse.quote(part, safe="") for part in parts)))
+
+
+def _reachable(payload: Mapping[str, Any], public_url: str) -> dict[str, Any]:
+    item, revision = payload["id"], str(payload["revision"])
+    links = [
+        {"rel": "item", "href": address(public_url, "stac", "collections", payload["collection"], "items", item)},
+        {"rel": "manifest", "href": address(public_url, "download", item, revision, "MANIFEST.json")},
+    ]
+    return {**payload, "links": links}
+
+
+def wait_after(failures: int) -> float:
+    """How long to wait after failures in a row.
+
+    Parameters
+    ----------
+    failures : int
+        How many [1].
+
+    Returns
+    -------
+    float
+        Seconds: doubling, bounded.
+    """
+    return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(max(failures - 1, 0), _DOUBLINGS))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pusher:
+    """Walks the outbox for channels.
+
+    Attributes
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    public_url : str
+        Address of the service as agencies reach it.
+    on_failure : callable
+        Told the position after each failure, to suspend who is not worth trying.
+    clock : callable
+        Tells the time.
+    """
+
+    catalog: catalog_store.CatalogStore
+    public_url: str = ""
+    on_failure: Callable[[Position], None] = lambda _position: None
+    clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+
+    @property
+    def positions(self) -> Positions:
+        """Positions of all channels.
+
+        Returns
+        -------
+        Positions
+            In the catalogue's database.
+        """
+        return Positions(self.catalog.engine)
+
+    def push(self, channel: Channel) -> Position:
+        """Deliver what is outstanding for one channel, until the end or the first failure.
+
+        Parameters
+        ----------
+        channel : Channel
+            The other side.
+
+        Returns
+        -------
+        Position
+            How far it came; failures are in it and not raised.
+        """
+        while told := self._next(channel):
+            try:
+                for sequence in channel.deliver(told):
+                    self.positions.advance(channel.name, sequence)
+            except Exception as error:  # noqa: BLE001  whatever a channel does, the others go on
+                known = isinstance(error, ChannelError)
+                if not known:
+                    _LOG.exception("channel %s", channel.name)
+                reason = str(error) if known else f"{type(error).__name__}: see the log"
+                failed = self.positions.fail(channel.name, reason, now=self.clock())
+                self.on_failure(failed)
+                return failed
+        return self.positions.read(channel.name)
+
+    def _next(self, channel: Channel) -> tuple[Told, ...]:
+        after = self.positions.read(channel.name).sequence
+        return outgoing(self.catalog, after=after, public_url=self.public_url)
+
+    def run(self, channels: Callable[[], Mapping[str, Channel]], stop: threading.Event, *, poll: float = 1.0) -> None:
+        """Push on all channels until told to stop; channels may come and go.
+
+        Parameters
+        ----------
+        channels : callable
+            Gives the channels there are now by name; asked again and again, it gives the same object for the same.
+        stop : threading.Event
+            Ends it.
+        poll : float
+            Pause between looks [s].
+        """
+        running: dict[str, tuple[threading.Thread, threading.Event]] = {}
+        while not stop.is_set():
+            wanted = channels()
+            for name in [name for name in running if name not in wanted or not running[name][0].is_alive()]:
+                running.pop(name)[1].set()
+            for name in wanted.keys() - running.keys():
+                own = threading.Event()
+                thread = threading.Thread(target=self._keep, args=(wanted[name], own, poll), name=f"push {name}")
+                running[name] = (thread, own)
+                thread.start()
+            stop.wait(poll)
+        for _thread, own in running.values():
+            own.set()
+        for thread, _own in running.values():
+            thread.join()
+
+    def _keep(self, channel: Channel, stop: threading.Event, poll: float) -> None:
+        failures = 0
+        try:
+            while not stop.is_set():
+                try:
+                    failures = self.push(channel).failures
+                except Exception:  # noqa: BLE001  the database may be away for a while
+                    failures += 1
+                    _LOG.exception("channel %s", channel.name)
+                stop.wait(wait_after(failures) if failures else poll)
+        finally:
+            channel.close()
+
+
+def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str, dict[str, Any]]:
+    """State of every channel, for /health.
+
+    Parameters
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    dict
+        By channel: outstanding announcements, failures, seconds of failing, reason.
+    """
+    column = catalog_store.outbox_table.c.sequence
+    told = {}
+    for position in Positions(catalog.engine).all():
+        with database.reading(catalog.engine) as connection:
+            left = connection.execute(sa.select(sa.func.count()).where(column > position.sequence)).scalar_one()
+        since = position.failing_since
+        told[position.channel] = {
+            "outstanding": int(left),
+            "failures": position.failures,
+            "failing_seconds": None if since is None else round((now - since).total_seconds(), 1),
+            "reason": position.reason,
+        }
+    return told

@@ -1,0 +1,278 @@
+"""Reconciliation: what the database says, what the store holds and what the feed tells, and every difference."""
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infra import catalog_store, object_store, publication
+
+#: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
+ORPHAN_AGE = dt.timedelta(days=7)
+
+_PAGE = 1000
+
+
+class Difference(NamedTuple):
+    """One place where they differ.
+
+    Attributes
+    ----------
+    kind : str
+        missing_object, size_wrong, orphan_object, feed_missing, feed_unknown, pointer_wrong or collection_missing.
+    place : str
+        Bucket and key.
+    detail : str
+        What it is about.
+    """
+
+    kind: str
+    place: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reconciliation:
+    """Counts and differences.
+
+    Attributes
+    ----------
+    at : str
+        When, RFC 3339 UTC.
+    database : int
+        Objects the database says are there, and announcements delivered [1].
+    store : int
+        Of these objects, how many the store holds with the right length [1].
+    feed : int
+        Of the announcements delivered, how many the feed holds [1].
+    announcements : int
+        Announcements delivered [1].
+    differences : tuple of Difference
+        Every difference.
+    repaired : tuple of Difference
+        What was put right now; they are not among the differences.
+    """
+
+    at: str
+    database: int
+    store: int
+    feed: int
+    announcements: int
+    differences: tuple[Difference, ...]
+    repaired: tuple[Difference, ...] = ()
+
+
+class Stores(NamedTuple):
+    """What is compared.
+
+    Attributes
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The database.
+    store : infra.object_store.ObjectStore
+        The store.
+    product_buckets : Sequence[str]
+        Buckets of products and profiles.
+    catalogue_bucket : str
+        Bucket of collections, pointers and feed.
+    """
+
+    catalog: catalog_store.CatalogStore
+    store: object_store.ObjectStore
+    product_buckets: Sequence[str]
+    catalogue_bucket: str
+
+
+def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reconciliation:
+    """Compare database, store and feed; put right what can be derived, and never delete.
+
+    Parameters
+    ----------
+    stores : Stores
+        What is compared.
+    now : datetime.datetime
+        Time; aware.
+    repair : bool
+        Whether to deliver announcements and pointers anew and enter collections from the store.
+
+    Returns
+    -------
+    Reconciliation
+        Counts and differences that are left.
+    """
+    first = _compared(stores, now)
+    if not repair:
+        return first
+    _repair(stores, first.differences)
+    again = _compared(stores, now)
+    left = set(again.differences)
+    return dataclasses.replace(again, repaired=tuple(found for found in first.differences if found not in left))
+
+
+def write_report(home: Path, found: Reconciliation) -> Path:
+    """Keep the newest report where the state of the service is told from.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+    found : Reconciliation
+        The report.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    path = home / "reconciliation.json"
+    document = dataclasses.asdict(found) | {
+        "differences": [one._asdict() for one in found.differences],
+        "repaired": [one._asdict() for one in found.repaired],
+    }
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.rename(path)
+    return path
+
+
+def last_counts(home: Path) -> dict[str, Any] | str:
+    """Counts of the newest report, for the state of the service.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+
+    Returns
+    -------
+    dict or str
+        When, the three counts and the number of differences; ``not measured`` where there is no report.
+    """
+    try:
+        document = json.loads((home / "reconciliation.json").read_text(encoding="utf-8"))
+        counts = {name: document[name] for name in ("at", "database", "store", "feed", "announcements")}
+        return counts | {"differences": len(document["differences"])}
+    except (OSError, ValueError, KeyError):
+        return "not measured"
+
+
+def _compared(stores: Stores, now: dt.datetime) -> Reconciliation:
+    differences: list[Difference] = []
+    # The store is listed first: what is published meanwhile is then named and not listed, so it is looked up itself.
+    held = {
+        (found.bucket, found.key): found for bucket in stores.product_buckets for found in stores.store.list(bucket)
+    }
+    named: set[tuple[str, str]] = set()
+    wanted: dict[tuple[str, str], catalog_store.NamedObject] = {}
+    for one in catalog_store.Custody(stores.catalog).objects():
+        place = (one.bucket, one.key)
+        named.add(place)
+        if one.name == "manifest":
+            named.add((one.bucket, f"{one.key}{publication.SIGNATURE_SUFFIX}"))
+        if one.state in {"published", "superseded"} and wanted.get(place, one).size in {None, one.size}:
+            wanted[place] = one
+    faults = [fault for one in wanted.values() for fault in _object_fault(one, held, stores.store)]
+    differences += faults
+    differences += _orphans(held, named, now)
+    counted, announced, told = _feed(stores)
+    differences += told
+    differences += _pointers(stores)
+    differences += _collections(stores)
+    return Reconciliation(
+        at=now.astimezone(dt.UTC).isoformat(),
+        database=len(wanted),
+        store=len(wanted) - len(faults),
+        feed=counted,
+        announcements=announced,
+        differences=tuple(differences),
+    )
+
+
+def _object_fault(
+    one: catalog_store.NamedObject,
+    held: dict[tuple[str, str], object_store.StoredObject],
+    store: object_store.ObjectStore,
+) -> Iterator[Difference]:
+    place, detail = f"{one.bucket}/{one.key}", f"{one.name} of {one.item_id} r{one.revision}"
+    found = held.get((one.bucket, one.key))
+    if found is None:
+        try:
+            found = store.head(one.bucket, one.key)
+        except object_store.ObjectMissingError:
+            yield Difference("missing_object", place, detail)
+            return
+    if one.size is not None and found.size != one.size:
+        yield Difference("size_wrong", place, f"{detail}: {found.size} octets, not {one.size}")
+
+
+def _orphans(
+    held: dict[tuple[str, str], object_store.StoredObject], named: set[tuple[str, str]], now: dt.datetime
+) -> Iterator[Difference]:
+    for place, found in held.items():
+        if place not in named and found.modified is not None and now - found.modified > ORPHAN_AGE:
+            yield Difference("orphan_object", "/".join(place), f"{found.size} octets that no revision names")
+
+
+def _delivered(catalog: catalog_store.CatalogStore) -> Iterator[catalog_store.Announcement]:
+    after = 0
+    while page := catalog.announcements(after=after, limit=_PAGE):
+        yield from (one for one in page if one.delivered_at is not None)
+        after = page[-1].sequence
+
+
+def _feed(stores: Stores) -> tuple[int, int, list[Difference]]:
+    bucket = stores.catalogue_bucket
+    delivered = {publication.feed_key(one.sequence): one for one in _delivered(stores.catalog)}
+    held = {found.key for found in stores.store.list(bucket, "feed/")}
+    waiting = {publication.feed_key(one.sequence) for one in stores.catalog.undelivered()}
+    found = [
+        Difference("feed_missing", f"{bucket}/{key}", f"{one.event} {one.item_id} r{one.revision}")
+        for key, one in delivered.items()
+        if key not in held
+    ]
+    found += [
+        Difference("feed_unknown", f"{bucket}/{key}", "the database has no such announcement")
+        for key in sorted(held - set(delivered) - waiting)
+    ]
+    return len(held & set(delivered)), len(delivered), found
+
+
+def _pointers(stores: Stores) -> Iterator[Difference]:
+    waiting = {one.item_id for one in stores.catalog.undelivered()}
+    for item_id in catalog_store.Custody(stores.catalog).latest_identities():
+        item = stores.catalog.item(item_id)
+        if item is None or item_id in waiting:
+            continue
+        key = publication.latest_key(item.collection, item_id)
+        try:
+            right = stores.store.read(stores.catalogue_bucket, key) == publication.pointer(item)
+        except object_store.ObjectMissingError:
+            right = False
+        if not right:
+            yield Difference("pointer_wrong", f"{stores.catalogue_bucket}/{key}", item_id)
+
+
+def _collections(stores: Stores) -> Iterator[Difference]:
+    known = catalog_store.Custody(stores.catalog).collections()
+    for found in stores.store.list(stores.catalogue_bucket, "collections/"):
+        name = found.key.removeprefix("collections/").removesuffix(".json")
+        if name not in known:
+            yield Difference("collection_missing", f"{found.bucket}/{found.key}", name)
+
+
+def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
+    lost = {one.place for one in differences if one.kind == "feed_missing"}
+    for told in _delivered(stores.catalog) if lost else ():
+        if f"{stores.catalogue_bucket}/{publication.feed_key(told.sequence)}" in lost:
+            publication.write_feed(told, store=stores.store, catalogue_bucket=stores.catalogue_bucket)
+    for one in differences:
+        if one.kind == "pointer_wrong":
+            publication.refresh_pointer(
+                one.detail, store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket
+            )
+        elif one.kind == "collection_missing":
+            key = one.place.partition("/")[2]
+            stores.catalog.put_collection(json.loads(stores.store.read(stores.catalogue_bucket, key)))
+    publication.deliver_outbox(store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket)

@@ -1,0 +1,134 @@
+"""Withdrawal: a product is taken back, and who was given a link to it is written down to be told."""
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+from infra import catalog_store, object_store, publication
+from infra.delivery import audit
+
+LAYOUT = "terralimb-withdrawal/1"
+_REASON_LIMIT = 500
+
+
+def withdraw(
+    item_id: str,
+    *,
+    reason: str,
+    home: Path,
+    store: object_store.ObjectStore,
+    catalog: catalog_store.CatalogStore,
+    catalogue_bucket: str,
+    now: dt.datetime,
+) -> tuple[Path, dict[str, Any]]:
+    """Take the current revision of an item back, list who was given a link, and announce it.
+
+    Repeated after an interruption it completes what is missing; the reason first given stands.
+
+    Parameters
+    ----------
+    item_id : str
+        Identity of the item.
+    reason : str
+        Why, one line for its users to read.
+    home : Path
+        Folder of the installation: the audit record, and ``withdrawals/<item>-r<revision>.json``.
+    store : infra.object_store.ObjectStore
+        Where pointer and feed go.
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    catalogue_bucket : str
+        Bucket of pointer and feed.
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    tuple of (Path, dict)
+        The list and its content.
+
+    Raises
+    ------
+    ValueError
+        The reason is empty, longer than 500 characters or more than one line.
+    infra.catalog_store.UnknownItemError
+        The item has no revision that could be withdrawn.
+    """
+    said = reason.strip()
+    if not said or len(said) > _REASON_LIMIT or not said.isprintable():
+        raise ValueError(f"a reason is one line of 1 to {_REASON_LIMIT} characters, for those who used the product")
+    item = catalog.item(item_id)
+    if item is None or item.state != "withdrawn":
+        catalog.withdraw(item_id, reason=said, withdrawn_at=now)
+        item = catalog.item(item_id)
+        if item is None:
+            raise catalog_store.UnknownItemError(f"{item_id} is gone")
+        audit.AuditLog(home / "audit").record(
+            audit.Entry(
+                event="withdraw",
+                decision="allowed",
+                item_id=item_id,
+                revision=item.revision,
+                collection=item.collection,
+                subject_sha256=item.content_sha256,
+            ),
+            now=now,
+        )
+    path, document = _write_list(item, home, now)
+    publication.deliver_outbox(store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
+    return path, document
+
+
+def recipients(home: Path, item_id: str, revision: int, *, now: dt.datetime) -> list[dict[str, Any]]:
+    """Who was given links to a revision, by agency and key.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+    item_id : str
+        Identity.
+    revision : int
+        Revision [1].
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    list of dict
+        ``agency``, ``key_id``, times of the ``first`` and ``last`` link, ``files``, number of ``links``, and
+        ``open_until`` where a link made earlier may still hold.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in audit.minted(home / "audit", item_id, revision):
+        who = (line.entry.agency or "", line.entry.key_id or "")
+        told = found.setdefault(
+            who,
+            {"agency": line.entry.agency, "key_id": line.entry.key_id, "first": line.at, "files": [], "links": 0},
+        )
+        told["last"] = line.at
+        told["links"] += 1
+        told["files"] = sorted({*told["files"], str(line.entry.asset)})
+        until = line.entry.expires_at
+        if until is not None and dt.datetime.fromisoformat(until) > now:
+            told["open_until"] = max(until, told.get("open_until", until))
+    return [found[who] for who in sorted(found)]
+
+
+def _write_list(item: catalog_store.CatalogItem, home: Path, now: dt.datetime) -> tuple[Path, dict[str, Any]]:
+    document = {
+        "layout": LAYOUT,
+        "item": item.item_id,
+        "revision": item.revision,
+        "reason": item.state_reason,
+        "listed_at": now.astimezone(dt.UTC).isoformat(),
+        "recipients": recipients(home, item.item_id, item.revision, now=now),
+    }
+    folder = home / "withdrawals"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{item.item_id}-r{item.revision}.json"
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.rename(path)
+    return path, document

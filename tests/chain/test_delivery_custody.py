@@ -1,0 +1,383 @@
+"""The life of what is published: withdrawn, expired, reconciled, backed up and exported, on the real store."""
+
+import dataclasses
+import datetime as dt
+import functools
+import json
+import sqlite3
+from pathlib import Path
+
+import pystac
+import pytest
+
+from infra import catalog_store, database, deletion_plan, object_store, publication, signing
+from infra.delivery import (
+    audit,
+    backup,
+    download,
+    entitlement,
+    export,
+    item_search,
+    reconciliation,
+    retention,
+    retention_rules,
+    withdrawal,
+)
+from products import stac
+
+pytestmark = pytest.mark.chain
+
+NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
+LATER = NOON + dt.timedelta(days=100)
+NAME = "open-water-extent-cq-20210901t032000z"
+FIELDS = stac.ItemFields(
+    product_code="open-water-extent",
+    title="Open water extent",
+    title_zh="开阔水面范围",
+    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
+    bbox=(106.0, 29.0, 107.0, 30.0),
+    start=NOON,
+    quality_level="rapid",
+)
+AGENCY = entitlement.Principal(
+    agency="cq-water",
+    key_id="k1",
+    sectors=frozenset({"transport"}),
+    districts=None,
+    scopes=frozenset({"search", "download", "feed"}),
+)
+
+
+@dataclasses.dataclass
+class Desk:
+    store: object_store.ObjectStore
+    home: Path
+    bucket: str
+    file: str = "terralimb.sqlite"
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.home / self.file}"
+
+    @property
+    def catalog(self) -> catalog_store.CatalogStore:
+        return catalog_store.CatalogStore(database.engine(self.url))
+
+    @property
+    def cat(self) -> str:
+        return f"{self.bucket}-cat"
+
+    @property
+    def sign(self) -> publication.Signer:
+        return functools.partial(signing.sign, self.home)
+
+    @property
+    def stores(self) -> reconciliation.Stores:
+        return reconciliation.Stores(self.catalog, self.store, (self.bucket,), self.cat)
+
+    def publish(self, body: bytes, *, item_id: str = NAME, at: dt.datetime = NOON) -> publication.Publication:
+        return publication.publish_package(
+            item_id=item_id,
+            collection="open-water-extent",
+            sector="transport",
+            fields=FIELDS,
+            assets={"data.tif": publication.AssetContent(body, "image/tiff", ("data",))},
+            store=self.store,
+            catalog=self.catalog,
+            bucket=self.bucket,
+            key_prefix="open-water-extent/v1",
+            catalogue_bucket=self.cat,
+            signer=self.sign,
+            clock=lambda: at,
+        )
+
+    def collection(self) -> dict:
+        fields = stac.CollectionFields(
+            collection_id="open-water-extent",
+            product_code="open-water-extent",
+            title="Open water extent",
+            title_zh="开阔水面范围",
+            description="Water",
+            description_zh="水",
+            sector="transport",
+        )
+        return publication.publish_collection(fields, store=self.store, catalogue_bucket=self.cat)
+
+    def plan(self, now: dt.datetime = LATER) -> retention.SignedPlan:
+        rules = retention_rules.read(retention_rules.SHIPPED)
+        return retention.plan(self.catalog, rules, now=now, sign=self.sign)
+
+    def execute(self, body: bytes, signature: bytes, now: dt.datetime = LATER) -> retention.Execution:
+        return retention.execute(
+            body, signature, home=self.home, store=self.store, catalog=self.catalog, catalogue_bucket=self.cat, now=now
+        )
+
+    def link(self, revision: int, now: dt.datetime = NOON) -> download.Link:
+        search, record = item_search.ItemSearch(self.catalog), audit.AuditLog(self.home / "audit")
+        return download.Downloads(search, self.store, record).link(
+            AGENCY, item_id=NAME, revision=revision, name="data.tif", now=now, request_id="r1", client="127.0.0.1"
+        )
+
+    def withdraw(self, reason: str = "wrong datum") -> dict:
+        return withdrawal.withdraw(
+            NAME,
+            reason=reason,
+            home=self.home,
+            store=self.store,
+            catalog=self.catalog,
+            catalogue_bucket=self.cat,
+            now=NOON,
+        )[1]
+
+    def differences(self, now: dt.datetime | None = None) -> list[str]:
+        found = reconciliation.reconcile(self.stores, now=now or dt.datetime.now(dt.UTC))
+        return sorted(one.kind for one in found.differences)
+
+
+@pytest.fixture
+def desk(store: object_store.ObjectStore, bucket: str, tmp_path: Path) -> Desk:
+    store.create_bucket(f"{bucket}-cat")
+    made = Desk(store, tmp_path, bucket)
+    database.upgrade(made.url)
+    signing.ensure(tmp_path)
+    return made
+
+
+def test_who_was_given_a_link_is_listed_and_the_feed_tells_of_the_withdrawal(desk: Desk) -> None:
+    desk.publish(b"first")
+    desk.link(1)
+    desk.link(1, now=NOON + dt.timedelta(minutes=1))
+    told = desk.withdraw()
+    assert json.loads((desk.home / "withdrawals" / f"{NAME}-r1.json").read_text()) == told
+    (recipient,) = told["recipients"]
+    assert (recipient["agency"], recipient["key_id"], recipient["links"]) == ("cq-water", "k1", 2)
+    assert recipient["open_until"] > NOON.isoformat()
+    assert json.loads(desk.store.read(desk.cat, publication.feed_key(2)))["event"] == "withdrawn"
+    with pytest.raises(download.ItemWithdrawnError, match="wrong datum"):
+        desk.link(1)
+    assert desk.withdraw("another reason")["reason"] == "wrong datum"
+    with pytest.raises(ValueError, match="one line"):
+        desk.withdraw("two\nlines")
+
+
+def test_a_superseded_revision_goes_by_its_plan_and_leaves_a_tombstone(desk: Desk) -> None:
+    first, second = desk.publish(b"first"), desk.publish(b"second")
+    assert desk.plan(NOON + dt.timedelta(days=89)).plan.revisions == ()
+    made = desk.plan()
+    assert [(one.item_id, one.revision, len(one.objects)) for one in made.plan.revisions] == [(NAME, 1, 2)]
+    assert desk.store.exists(desk.bucket, first.keys["data.tif"])
+    done = desk.execute(made.body, made.signature)
+    assert (done.expired, done.deleted, done.kept) == (1, 2, ())
+    assert not desk.store.exists(desk.bucket, first.keys["data.tif"])
+    assert desk.store.exists(desk.bucket, first.keys["MANIFEST.json"])
+    assert desk.store.read(desk.bucket, second.keys["data.tif"]) == b"second"
+    kept = desk.catalog.item(NAME, 1)
+    assert kept is not None
+    assert (kept.state, kept.assets[0].size, kept.published_at) == ("expired", 5, NOON)
+    with pytest.raises(download.ItemWithdrawnError, match="kept 90 days"):
+        desk.link(1)
+    assert desk.differences() == []
+    assert desk.plan().plan.revisions == ()
+    assert desk.execute(made.body, made.signature).deleted == 0
+
+
+def test_a_plan_that_is_forged_expired_or_for_something_else_deletes_nothing(desk: Desk) -> None:
+    first = desk.publish(b"first")
+    desk.publish(b"second")
+    made = desk.plan()
+    other = desk.sign(made.body, "backup 1")
+    faults = [
+        (made.body.replace(b'"revision": 1', b'"revision": 2'), made.signature, LATER),
+        (made.body, other, LATER),
+        (made.body, made.signature, LATER + dt.timedelta(days=7)),
+        (made.body, made.signature, LATER - dt.timedelta(seconds=1)),
+    ]
+    for body, signature, now in faults:
+        with pytest.raises(deletion_plan.PlanError):
+            desk.execute(body, signature, now)
+    warrant = deletion_plan.Warrant(made.body, made.signature, signing.public_keys(desk.home))
+    with pytest.raises(object_store.DeletionRefusedError, match="no plan"):
+        desk.store.delete_planned(desk.bucket, first.keys["MANIFEST.json"], warrant=warrant, now=LATER)
+    with pytest.raises(object_store.DeletionRefusedError):
+        desk.store.delete(desk.bucket, first.keys["data.tif"])
+    desk.store.put_replace(desk.bucket, first.keys["data.tif"], b"other", media_type="image/tiff")
+    with pytest.raises(object_store.DeletionRefusedError, match="not the one"):
+        desk.store.delete_planned(desk.bucket, first.keys["data.tif"], warrant=warrant, now=LATER)
+
+
+def test_what_the_catalogue_no_longer_agrees_to_stays(desk: Desk) -> None:
+    first = desk.publish(b"first")
+    desk.publish(b"second")
+    made = desk.plan()
+    # The first content comes back as revision 3 under the very keys the plan lists.
+    third = desk.publish(b"first", at=LATER)
+    assert third.keys == first.keys
+    done = desk.execute(made.body, made.signature)
+    assert (done.expired, done.deleted, len(done.kept)) == (1, 0, 2)
+    assert publication.verify_published(desk.store, desk.catalog, catalogue_bucket=desk.cat).ok
+
+
+def test_nothing_of_a_held_item_goes_even_when_the_hold_is_younger_than_the_plan(desk: Desk) -> None:
+    first = desk.publish(b"first")
+    desk.publish(b"second")
+    made = desk.plan()
+    custody = catalog_store.Custody(desk.catalog)
+    assert custody.hold(NAME, reason="inquiry", placed_at=LATER)
+    assert desk.execute(made.body, made.signature).expired == 0
+    assert desk.store.exists(desk.bucket, first.keys["data.tif"])
+    assert (desk.plan().plan.revisions, desk.plan().plan.held) == ((), (NAME,))
+    assert custody.release(NAME)
+    assert desk.execute(made.body, made.signature).deleted == 2
+
+
+def test_killed_between_tombstone_and_deletion_the_next_plan_goes_on(desk: Desk) -> None:
+    first = desk.publish(b"first")
+    desk.publish(b"second")
+    (listed,) = desk.plan().plan.revisions
+    catalog_store.Custody(desk.catalog).expire(
+        NAME, 1, state="superseded", reason=listed.reason, plan_sha256="0" * 64, at=LATER
+    )
+    again = desk.plan()
+    assert [one.state for one in again.plan.revisions] == ["expired"]
+    assert desk.execute(again.body, again.signature).deleted == 2
+    assert not desk.store.exists(desk.bucket, first.keys["data.tif"])
+
+
+def test_withdrawn_content_stays_refused_after_its_files_are_gone_and_expired_content_may_return(desk: Desk) -> None:
+    desk.publish(b"first")
+    desk.publish(b"second")
+    desk.withdraw()
+    made = desk.plan()
+    assert desk.execute(made.body, made.signature).expired == 2
+    with pytest.raises(catalog_store.ContentWithdrawnError, match="wrong datum"):
+        desk.publish(b"second", at=LATER)
+    assert desk.publish(b"first", at=LATER).revision == 3
+
+
+def test_a_publication_whose_objects_were_removed_before_its_transaction_is_not_visible(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = desk.publish(b"first")
+    desk.publish(b"second")
+    made = desk.plan()
+    write = publication._write_signature
+
+    def late(*given: object) -> None:
+        write(*given)  # type: ignore[arg-type]
+        desk.execute(made.body, made.signature)
+
+    monkeypatch.setattr(publication, "_write_signature", late)
+    with pytest.raises(publication.VerificationError, match="removed meanwhile"):
+        desk.publish(b"first", at=LATER)
+    monkeypatch.undo()
+    assert desk.publish(b"first", at=LATER).revision == 3
+    assert desk.store.read(desk.bucket, first.keys["data.tif"]) == b"first"
+
+
+def test_every_kind_of_difference_is_found_and_repair_deletes_nothing(desk: Desk) -> None:
+    desk.collection()
+    done = desk.publish(b"first")
+    desk.publish(b"other", item_id="second-item")
+    assert desk.differences() == ["collection_missing"]
+    desk.store.put_new(desk.bucket, "lost/data.tif", b"lost", media_type="image/tiff")
+    desk.store.put_replace(desk.cat, publication.latest_key("open-water-extent", NAME), b"{}", media_type="text/plain")
+    staging = object_store.ObjectStore(
+        endpoint=desk.store.endpoint,
+        credentials=desk.store._connection["credentials"],  # type: ignore[arg-type]
+        staging_buckets={desk.bucket, desk.cat},
+    )
+    staging.delete(desk.cat, publication.feed_key(1))
+    staging.delete(desk.bucket, done.keys["data.tif"])
+    desk.store.put_new(desk.cat, publication.feed_key(99), b"{}", media_type="text/plain")
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=8)
+    kinds = ["collection_missing", "feed_missing", "feed_unknown", "missing_object", "orphan_object", "pointer_wrong"]
+    assert desk.differences(soon) == kinds
+    assert "orphan_object" not in desk.differences()
+    before = {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
+    report = reconciliation.reconcile(desk.stores, now=soon, repair=True)
+    assert sorted(one.kind for one in report.repaired) == ["collection_missing", "feed_missing", "pointer_wrong"]
+    assert sorted(one.kind for one in report.differences) == ["feed_unknown", "missing_object", "orphan_object"]
+    assert before <= {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
+    assert (report.database, report.store, report.feed, report.announcements) == (6, 5, 2, 2)
+    assert reconciliation.last_counts(desk.home) == "not measured"
+    reconciliation.write_report(desk.home, report)
+    assert reconciliation.last_counts(desk.home)["differences"] == 3
+
+
+def test_the_drill_publish_back_up_destroy_restore_reconcile_search(desk: Desk) -> None:
+    desk.publish(b"first")
+    desk.publish(b"second")
+    desk.publish(b"third", item_id="other-item")
+    found = desk.catalog.search(bbox=(106.5, 29.5, 106.6, 29.6), include_superseded=True)
+    made = backup.back_up(desk.url, store=desk.store, catalogue_bucket=desk.cat, sign=desk.sign, now=NOON)
+    for path in desk.home.glob("terralimb.sqlite*"):
+        path.unlink()
+    back = Desk(desk.store, desk.home, desk.bucket, "restored.sqlite")
+    keys = signing.public_keys(desk.home)
+    into = desk.home / "restored.sqlite"
+    assert backup.restore(into, store=desk.store, catalogue_bucket=desk.cat, trusted=keys) == made
+    assert back.differences() == []
+    assert back.catalog.search(bbox=(106.5, 29.5, 106.6, 29.6), include_superseded=True) == found
+    with pytest.raises(backup.BackupError, match="never overwrites"):
+        backup.restore(into, store=desk.store, catalogue_bucket=desk.cat, trusted=keys)
+    with pytest.raises(backup.BackupError, match="signed"):
+        backup.restore(desk.home / "x", store=desk.store, catalogue_bucket=desk.cat, trusted=())
+    copy = f"backup/{made['at']}/terralimb.sqlite"
+    desk.store.put_replace(desk.cat, copy, b"damaged", media_type="text/plain")
+    with pytest.raises(backup.BackupError, match="vouches"):
+        backup.restore(desk.home / "x", store=desk.store, catalogue_bucket=desk.cat, trusted=keys)
+    assert not list(desk.home.glob("*x*.part"))
+
+
+def test_after_a_restore_no_position_of_the_feed_is_used_twice(desk: Desk) -> None:
+    desk.publish(b"first")
+    backup.back_up(desk.url, store=desk.store, catalogue_bucket=desk.cat, sign=desk.sign, now=NOON)
+    desk.publish(b"lost", item_id="lost-item")
+    back = Desk(desk.store, desk.home, desk.bucket, "restored.sqlite")
+    into = desk.home / "restored.sqlite"
+    keys = signing.public_keys(desk.home)
+    backup.restore(into, store=desk.store, catalogue_bucket=desk.cat, trusted=keys)
+    assert back.differences() == ["feed_unknown"]
+    back.publish(b"new", item_id="new-item")
+    assert [one.sequence for one in back.catalog.announcements()] == [1, 3]
+
+
+def test_exports_hold_what_is_published_and_open_offline(desk: Desk, tmp_path: Path) -> None:
+    rustac = pytest.importorskip("rustac")
+    desk.catalog.put_collection(desk.collection())
+    desk.publish(b"first")
+    desk.publish(b"second", item_id="second-item")
+    run = functools.partial(export.export, desk.catalog, desk.store, catalogue_bucket=desk.cat)
+    assert (run().items, run().written) == (2, 0)
+    folder = tmp_path / "copy"
+    for found in desk.store.list(desk.cat, "mirror/"):
+        path = folder / found.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(desk.store.read(desk.cat, found.key))
+    opened = pystac.Catalog.from_file(str(folder / "mirror" / "catalog.json"))
+    assert sorted(one.id for one in opened.get_items(recursive=True)) == [NAME, "second-item"]
+    for one in opened.get_items(recursive=True):
+        stac.validate_item(one.to_dict(transform_hrefs=False))
+        assert one.assets["data.tif"].href.startswith(f"s3://{desk.bucket}/")
+        assert one.get_collection().id == "open-water-extent"  # type: ignore[union-attr]
+    key = "export/open-water-extent/2021-09.parquet"
+    (tmp_path / "items.parquet").write_bytes(desk.store.read(desk.cat, key))
+    read = rustac.read_sync(str(tmp_path / "items.parquet"))["features"]
+    assert sorted(one["id"] for one in read) == [NAME, "second-item"]
+    for name in (NAME, "second-item"):
+        desk.catalog.withdraw(name, reason="wrong", withdrawn_at=NOON)
+    assert run().items == 0
+    assert desk.store.read(desk.cat, key) == b""
+    month = json.loads(desk.store.read(desk.cat, "mirror/open-water-extent/2021-09/catalog.json"))
+    assert not [link for link in month["links"] if link["rel"] == "item"]
+
+
+def test_migrations_let_an_item_expire_and_keep_the_triggers_of_the_spatial_index(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    database.upgrade(url)
+    with sqlite3.connect(tmp_path / "x.sqlite") as connection:
+        (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'item'").fetchone()
+        assert "'withdrawn', 'expired'" in text
+        triggers = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()
+        assert triggers == (2,)
+    connection.close()
