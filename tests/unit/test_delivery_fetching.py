@@ -1,6 +1,5 @@
 """Verified downloads: whatever the line, the link or the server does, a file is whole and right or it is not there."""
 
-import base64
 import dataclasses
 import hashlib
 import json
@@ -46,7 +45,7 @@ class _Answer(server.BaseHTTPRequestHandler):
             return self.reply(403, b"<Error>Request has expired</Error>")
         if body is None:
             return self.reply(404, b"")
-        if name in desk.troubles and desk.troubles[name]:
+        if desk.troubles.get(name):
             return desk.troubles[name].pop(0)(self, body, start)
         return self.serve(body, start)
 
