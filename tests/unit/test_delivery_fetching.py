@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http import server
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ ITEM = "open-water-extent-cq-20210901t032000z"
 BODY = bytes(range(256)) * 1200  # 307 200 octets
 LARGE, SMALL = "data.tif", "statistics.json"
 
-#: What a server does to one request for a file instead of serving it; returns the status it pretends to have sent.
+#: What a server does to one request for a file instead of serving it: answer, content, first octet asked for.
 Trouble = Callable[["_Answer", bytes, int], None]
 
 
@@ -55,16 +55,18 @@ class _Answer(server.BaseHTTPRequestHandler):
             return self.reply(412, b"<Error>PreconditionFailed</Error>")
         if start and start >= len(body):
             return self.reply(416, b"<Error>InvalidRange</Error>")
-        return self.reply(206 if start else 200, body[start:], **self.marks(body, start))
+        return self.reply(206 if start else 200, body[start:], self.marks(body, start))
 
     def marks(self, body: bytes, start: int) -> dict[str, str]:
         span = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
         return {"ETag": etag(body), **span}
 
-    def reply(self, status: int, body: bytes, *, sent: int | None = None, **headers: str) -> None:
+    def reply(
+        self, status: int, body: bytes, headers: Mapping[str, str] | None = None, *, sent: int | None = None
+    ) -> None:
         """Answer; with `sent`, fewer octets than announced, and then the line breaks."""
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body[:sent])
@@ -158,13 +160,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
 
 def breaks_after(sent: int) -> Trouble:
     def trouble(answer: _Answer, body: bytes, start: int) -> None:
-        answer.reply(206 if start else 200, body[start:], sent=sent, **answer.marks(body, start))
+        answer.reply(206 if start else 200, body[start:], answer.marks(body, start), sent=sent)
 
     return trouble
 
 
 def says(status: int, text: bytes, **headers: str) -> Trouble:
-    return lambda answer, _body, _start: answer.reply(status, text, **headers)
+    return lambda answer, _body, _start: answer.reply(status, text, headers)
 
 
 def test_a_fetched_item_is_whole_and_is_not_fetched_twice(desk: Desk) -> None:
@@ -353,10 +355,10 @@ def test_parts_of_two_contents_are_never_joined(desk: Desk) -> None:
 
 def test_a_server_that_ignores_or_misreads_the_range_does_no_harm(desk: Desk) -> None:
     def whole(answer: _Answer, body: bytes, _start: int) -> None:
-        answer.reply(200, body, ETag=etag(body))
+        answer.reply(200, body, {"ETag": etag(body)})
 
     def elsewhere(answer: _Answer, body: bytes, _start: int) -> None:
-        answer.reply(206, body[7:], **answer.marks(body, 7))
+        answer.reply(206, body[7:], answer.marks(body, 7))
 
     desk.troubles[LARGE] = [breaks_after(50_000), elsewhere, whole]
     desk.fetch()
