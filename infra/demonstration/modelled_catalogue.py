@@ -1,9 +1,12 @@
 """A catalogue of any size without a store behind it: items as the chain publishes them, to try search and feed on."""
 
 import datetime as dt
+import functools
 import hashlib
+import json
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from infra import catalog_store
 from products import stac
@@ -21,6 +24,11 @@ _PRODUCTS = (
 )
 _DISTRICTS = tuple(f"5001{number:02d}" for number in range(1, 20)) + tuple(f"5002{number}" for number in range(29, 44))
 _LEVELS = ("candidate", "rapid", "verified")
+_FILES = {"data": "image/tiff", "metadata": "application/json"}
+_PROFILE = "occultation-profile"
+
+# Products and levels of quality come round together after as many items.
+_KINDS = len(_PRODUCTS) * len(_LEVELS)
 
 
 def collections() -> Iterator[stac.CollectionFields]:
@@ -64,40 +72,15 @@ def entries(count: int, *, seed: int) -> Iterator[catalog_store.CatalogEntry]:
 
 
 def _entry(number: int, chance: random.Random) -> catalog_store.CatalogEntry:
-    code, sector, title, title_zh = _PRODUCTS[number % len(_PRODUCTS)]
+    code, sector, *_ = _PRODUCTS[number % len(_PRODUCTS)]
     at = number // len(_PRODUCTS) % len(_DISTRICTS)
     start = _FIRST_DAY + dt.timedelta(days=chance.randrange(_DAYS), seconds=chance.randrange(86_400))
     codes = () if sector == "weather" else _DISTRICTS[at : at + (2 if number % 11 == 0 else 1)]
     box = _box(at) if codes else _point(chance)
     item_id = f"{code}-{_DISTRICTS[at]}-{start:%Y%m%dt%H%M%Sz}-{number:06d}"
     sha256 = hashlib.sha256(item_id.encode()).hexdigest()
-    names = {"data": "image/tiff", "metadata": "application/json"}
-    west, south, east, north = box
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    document = stac.build_item(
-        stac.ItemFields(
-            product_code=code,
-            title=title,
-            title_zh=title_zh,
-            geometry={"type": "Polygon", "coordinates": [ring]},
-            bbox=box,
-            start=start,
-            quality_level=_LEVELS[number % 3],
-            stream="nrt" if sector == "weather" else "final",
-            clear_fraction=None if sector == "weather" else round(chance.random(), 3),
-            admin_codes=codes,
-        ),
-        item_id=item_id,
-        collection=code,
-        sector=sector,
-        assets={
-            name: stac.AssetFields(
-                href=f"./{name}", media_type=media_type, roles=(name,), size=1000 + number, sha256=sha256
-            )
-            for name, media_type in names.items()
-        },
-        collection_href=f"s3://tl-catalogue/collections/{code}.json",
-    )
+    fields = _fields(number, codes=codes, box=box, start=start, clear=None if code == _PROFILE else chance.random())
+    document = _built_like(_template(number % _KINDS), fields, item_id=item_id, size=1000 + number, sha256=sha256)
     folder = f"{code}/v1/{item_id}/{sha256[:8]}"
     return catalog_store.CatalogEntry(
         item_id=item_id,
@@ -117,9 +100,74 @@ def _entry(number: int, chance: random.Random) -> catalog_store.CatalogEntry:
             catalog_store.AssetRecord(
                 name=name, bucket="tl-products", key=f"{folder}/{name}", sha256=sha256, size=1000 + number
             )
-            for name in names
+            for name in _FILES
         ),
     )
+
+
+def _fields(
+    number: int,
+    *,
+    codes: tuple[str, ...],
+    box: tuple[float, float, float, float],
+    start: dt.datetime,
+    clear: float | None,
+) -> stac.ItemFields:
+    code, sector, title, title_zh = _PRODUCTS[number % len(_PRODUCTS)]
+    west, south, east, north = box
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return stac.ItemFields(
+        product_code=code,
+        title=title,
+        title_zh=title_zh,
+        geometry={"type": "Polygon", "coordinates": [ring]},
+        bbox=box,
+        start=start,
+        quality_level=_LEVELS[number % len(_LEVELS)],
+        stream="nrt" if sector == "weather" else "final",
+        clear_fraction=None if clear is None else round(clear, 3),
+        admin_codes=codes,
+    )
+
+
+def _built(fields: stac.ItemFields, *, item_id: str, size: int, sha256: str) -> dict[str, Any]:
+    """The item as publication builds it."""
+    sector = next(sector for code, sector, *_ in _PRODUCTS if code == fields.product_code)
+    return stac.build_item(
+        fields,
+        item_id=item_id,
+        collection=fields.product_code,
+        sector=sector,
+        assets={
+            name: stac.AssetFields(href=f"./{name}", media_type=media_type, roles=(name,), size=size, sha256=sha256)
+            for name, media_type in _FILES.items()
+        },
+        collection_href=f"s3://tl-catalogue/collections/{fields.product_code}.json",
+    )
+
+
+@functools.cache
+def _template(kind: int) -> str:
+    """An item of each kind as publication builds it, as text; a hundred thousand of them would take minutes."""
+    clear = None if _PRODUCTS[kind % len(_PRODUCTS)][0] == _PROFILE else 0.5
+    fields = _fields(kind, codes=("500101",), box=_box(0), start=_FIRST_DAY, clear=clear)
+    return json.dumps(_built(fields, item_id="template", size=0, sha256="0" * 64))
+
+
+def _built_like(template: str, fields: stac.ItemFields, *, item_id: str, size: int, sha256: str) -> dict[str, Any]:
+    """What `_built` gives, by a template that differs in place, time, districts and files."""
+    document: dict[str, Any] = json.loads(template)
+    properties = document["properties"]
+    document |= {"id": item_id, "geometry": fields.geometry, "bbox": list(fields.bbox)}
+    properties["datetime"] = fields.start.isoformat().replace("+00:00", "Z")
+    if fields.clear_fraction is not None:
+        properties["cqeo:clear_fraction"] = fields.clear_fraction
+    properties["cqeo:admin_codes"] = list(fields.admin_codes)
+    if not fields.admin_codes:
+        del properties["cqeo:admin_codes"]
+    for asset in document["assets"].values():
+        asset |= {"file:size": size, "file:checksum": stac.multihash(sha256)}
+    return document
 
 
 def _box(district: int) -> tuple[float, float, float, float]:
