@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,19 +22,37 @@ from products import notification, stac
 
 metadata = sa.MetaData()
 
-# Footprints repeat: the same district or tile day after day. Each stands once, so that a question about geometry
-# is put to some dozens of them and not to every item.
+# Footprints repeat: the same district or tile day after day. Each stands once, so that a question about place is put
+# to some dozens of them and not to every item. An item without geometry has a footprint of its box alone.
 footprint_table = sa.Table(
     "footprint",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("geometry", sa.Text, nullable=False),
     sa.Column("west", sa.Double, nullable=False),
     sa.Column("south", sa.Double, nullable=False),
     sa.Column("east", sa.Double, nullable=False),
     sa.Column("north", sa.Double, nullable=False),
+    # Last, for a long outline lies on pages of its own, which a look at the box need not read.
+    sa.Column("geometry", sa.Text, nullable=False),
     sa.UniqueConstraint("sha256", name="footprint_once"),
+)
+
+# Districts repeat as well, and what is asked of districts is asked of each combination once; none is one of them.
+district_set_table = sa.Table(
+    "district_set",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("codes", sa.Text, nullable=False),
+    sa.UniqueConstraint("codes", name="district_set_once"),
+)
+district_table = sa.Table(
+    "district",
+    metadata,
+    sa.Column(
+        "district_set", sa.Integer, sa.ForeignKey("district_set.number", name="district_of_set"), primary_key=True
+    ),
+    sa.Column("code", sa.Text, primary_key=True),
 )
 
 item_table = sa.Table(
@@ -54,6 +73,13 @@ item_table = sa.Table(
     sa.Column("east", sa.Double, nullable=False),
     sa.Column("north", sa.Double, nullable=False),
     sa.Column("footprint", sa.Integer),
+    sa.Column("district_set", sa.Integer),
+    # How long the content lasts [s]: what began earlier than the longest before a time asked for need not be looked at.
+    sa.Column("lasts", sa.BigInteger, nullable=False, server_default="0"),
+    # Asked for so often that the document is not opened for them.
+    sa.Column("quality_level", sa.Text),
+    sa.Column("stream", sa.Text),
+    sa.Column("clear_fraction", sa.Double),
     sa.Column("content_sha256", sa.Text, nullable=False),
     sa.Column("manifest_sha256", sa.Text, nullable=False),
     sa.Column("bucket", sa.Text, nullable=False),
@@ -75,12 +101,13 @@ sa.Index(
     sqlite_where=sa.text("state = 'published'"),
     postgresql_where=sa.text("state = 'published'"),
 )
-sa.Index("item_by_sector", item_table.c.sector, item_table.c.start_time)
-# Newest first within what is current: the order of a search, and all a count needs.
-sa.Index("item_current_by_time", item_table.c.state, item_table.c.start_time, item_table.c.id, item_table.c.sector)
-sa.Index("item_by_product", item_table.c.product, item_table.c.start_time)
-sa.Index("item_by_collection", item_table.c.collection, item_table.c.start_time)
-sa.Index("item_by_time", item_table.c.start_time)
+# A search is counted and ordered from an index alone: items with their documents lie one on a page.
+_SEARCHED = ("end_time", "sector", "footprint", "district_set", "quality_level", "stream", "clear_fraction")
+for _first in ("start_time", "collection", "footprint"):
+    _columns = dict.fromkeys(("state", _first, "start_time", "id", "collection", *_SEARCHED))
+    sa.Index(f"item_current_by_{_first}", *(item_table.c[name] for name in _columns))
+sa.Index("item_lasting", item_table.c.lasts)
+sa.Index("item_lasting_by_collection", item_table.c.collection, item_table.c.lasts)
 
 asset_table = sa.Table(
     "asset",
@@ -94,15 +121,6 @@ asset_table = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["item_id", "revision"], ["item.id", "item.revision"], name="asset_of_item"),
 )
-
-# Districts of an item are rows of their own, so that "nothing outside its districts" is a condition.
-item_district_table = sa.Table(
-    "item_district",
-    metadata,
-    sa.Column("number", sa.Integer, sa.ForeignKey("item.number", name="district_of_item"), primary_key=True),
-    sa.Column("code", sa.Text, primary_key=True),
-)
-sa.Index("item_district_by_code", item_district_table.c.code, item_district_table.c.number)
 
 collection_table = sa.Table(
     "collection",
@@ -156,6 +174,8 @@ legal_hold_table = sa.Table(
 
 #: The most a search returns at once [1].
 PAGE_LIMIT = 10_000
+
+_WHOLE_EARTH = (-180.0, -90.0, 180.0, 90.0)
 
 #: How many items are read at once on a walk through all of them [1].
 WALK_PAGE = 1000
@@ -405,12 +425,12 @@ def _bound(value: dt.datetime | str, *, last: bool) -> dt.datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
 
 
-def json_text(document: Mapping[str, Any]) -> str:
+def json_text(document: Any) -> str:
     """Text of a document as the tables hold it.
 
     Parameters
     ----------
-    document : Mapping[str, Any]
+    document : Any
         The document.
 
     Returns
@@ -424,22 +444,22 @@ def json_text(document: Mapping[str, Any]) -> str:
 # Dialects
 
 _box_table = sa.table(
-    "item_box", sa.column("number"), sa.column("west"), sa.column("east"), sa.column("south"), sa.column("north")
+    "footprint_box", sa.column("number"), sa.column("west"), sa.column("east"), sa.column("south"), sa.column("north")
 )
 
 # The R*Tree rounds its boxes outward to 32-bit floats, so it finds a superset that the exact columns then narrow.
 # A box across the antimeridian (west > east) is entered as all longitudes, for the same reason.
 _SPATIAL_INDEX_SQLITE = (
-    "CREATE VIRTUAL TABLE IF NOT EXISTS item_box USING rtree(number, west, east, south, north)",
-    """CREATE TRIGGER IF NOT EXISTS item_box_insert AFTER INSERT ON item BEGIN
-         INSERT INTO item_box (number, west, east, south, north)
+    "CREATE VIRTUAL TABLE IF NOT EXISTS footprint_box USING rtree(number, west, east, south, north)",
+    """CREATE TRIGGER IF NOT EXISTS footprint_box_insert AFTER INSERT ON footprint BEGIN
+         INSERT INTO footprint_box (number, west, east, south, north)
          VALUES (new.number, CASE WHEN new.west > new.east THEN -180 ELSE new.west END,
                  CASE WHEN new.west > new.east THEN 180 ELSE new.east END, new.south, new.north); END""",
-    """CREATE TRIGGER IF NOT EXISTS item_box_delete AFTER DELETE ON item BEGIN
-         DELETE FROM item_box WHERE number = old.number; END""",
-    """INSERT INTO item_box (number, west, east, south, north)
+    """CREATE TRIGGER IF NOT EXISTS footprint_box_delete AFTER DELETE ON footprint BEGIN
+         DELETE FROM footprint_box WHERE number = old.number; END""",
+    """INSERT INTO footprint_box (number, west, east, south, north)
        SELECT number, CASE WHEN west > east THEN -180 ELSE west END, CASE WHEN west > east THEN 180 ELSE east END,
-              south, north FROM item WHERE number NOT IN (SELECT number FROM item_box)""",
+              south, north FROM footprint WHERE number NOT IN (SELECT number FROM footprint_box)""",
 )
 
 # Its rounding outward fails where a 32-bit float underflows to zero, so a question is widened by more [degree].
@@ -470,13 +490,32 @@ def _take_turn(connection: sa.Connection) -> None:
         connection.execute(sa.update(outbox_table).where(sa.false()).values(event=outbox_table.c.event))
 
 
+def footprints_near(connection: sa.Connection, bounds: Sequence[float]) -> Any:
+    """Condition that a footprint's box may touch a box, by the spatial index; true of all where there is none.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Connection, for its dialect.
+    bounds : Sequence[float]
+        West, south, east, north, west <= east [degree].
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `footprint_table`; it holds for some more than asked for.
+    """
+    west, _, east, _ = bounds
+    return _inside_index(connection, ((west, east),), bounds)
+
+
 def _inside_index(connection: sa.Connection, spans: Sequence[tuple[float, float]], bbox: Sequence[float]) -> Any:
     if connection.dialect.name != "sqlite":
         return sa.true()
     box, south, north, margin = _box_table.c, bbox[1], bbox[3], _INDEX_MARGIN
     overlaps = (sa.and_(box.west <= east + margin, box.east >= west - margin) for west, east in spans)
     found = sa.select(box.number).where(sa.or_(*overlaps), box.south <= north + margin, box.north >= south - margin)
-    return item_table.c.number.in_(found)
+    return footprint_table.c.number.in_(found)
 
 
 # Conditions of a search
@@ -488,7 +527,7 @@ def _longitude_spans(bbox: Sequence[float]) -> tuple[tuple[float, float], ...]:
 
 
 def _span_condition(west: float, east: float) -> Any:
-    column = item_table.c
+    column = footprint_table.c
     plain = sa.and_(column.west <= column.east, column.west <= east, column.east >= west)
     across = sa.and_(column.west > column.east, sa.or_(column.west <= east, column.east >= west))
     return sa.or_(plain, across)
@@ -515,19 +554,30 @@ def box_condition(connection: sa.Connection, bbox: Sequence[float]) -> Any:
         That is no box.
     """
     _check_box(bbox)
+    if tuple(bbox) == _WHOLE_EARTH:
+        return sa.true()
     spans = _longitude_spans(bbox)
     east_west = sa.or_(*(_span_condition(west, east) for west, east in spans))
-    north_south = sa.and_(item_table.c.south <= bbox[3], item_table.c.north >= bbox[1])
-    return sa.and_(_inside_index(connection, spans, bbox), east_west, north_south)
+    column = footprint_table.c
+    touching = sa.select(column.number).where(
+        _inside_index(connection, spans, bbox), east_west, column.south <= bbox[3], column.north >= bbox[1]
+    )
+    return item_table.c.footprint.in_(touching)
 
 
-def time_conditions(datetime_range: TimeRange) -> Iterator[Any]:
-    """Conditions that some of an item's content lies within a range, ends included.
+def time_conditions(
+    connection: sa.Connection, datetime_range: TimeRange, *, collections: Sequence[str] = ()
+) -> Iterator[Any]:
+    """Conditions that some of a current item's content lies within a range, ends included.
 
     Parameters
     ----------
+    connection : sqlalchemy.Connection
+        Where to look how long items last.
     datetime_range : tuple of 2 (datetime.datetime, str or None)
         First and last instant; None for open.
+    collections : Sequence[str]
+        Collections that are searched; empty for all.
 
     Yields
     ------
@@ -541,9 +591,28 @@ def time_conditions(datetime_range: TimeRange) -> Iterator[Any]:
     """
     since, until = datetime_range
     if since is not None:
-        yield item_table.c.end_time >= text_from_instant(_bound(since, last=False))
+        begin = text_from_instant(_bound(since, last=False))
+        yield item_table.c.end_time >= begin
+        yield item_table.c.start_time >= _earlier(begin, _longest(connection, collections))
     if until is not None:
         yield item_table.c.start_time <= text_from_instant(_bound(until, last=True))
+
+
+def _longest(connection: sa.Connection, collections: Sequence[str]) -> int:
+    """How long an item lasts at most [s]; this bounds what a search has to look at, and nothing else."""
+    column = item_table.c
+    greatest = sa.select(sa.func.max(column.lasts))
+    if not collections:
+        return int(connection.execute(greatest).scalar() or 0)
+    each = (connection.execute(greatest.where(column.collection == name)).scalar() for name in set(collections))
+    return max(int(found or 0) for found in each)
+
+
+def _earlier(text: str, seconds: int) -> str:
+    try:
+        return text_from_instant(_instant_from_text(text) - dt.timedelta(seconds=seconds))
+    except OverflowError:
+        return text_from_instant(dt.datetime.min.replace(tzinfo=dt.UTC))
 
 
 def _check_box(bbox: Sequence[float]) -> None:
@@ -568,6 +637,7 @@ def _entry_row(entry: CatalogEntry, *, revision: int, published_at: str) -> dict
         "state": "published",
         "start_time": text_from_instant(entry.start),
         "end_time": text_from_instant(entry.end),
+        "lasts": math.ceil((entry.end - entry.start).total_seconds()),
         "west": west,
         "south": south,
         "east": east,
@@ -579,6 +649,18 @@ def _entry_row(entry: CatalogEntry, *, revision: int, published_at: str) -> dict
         "manifest_key": entry.manifest_key,
         "document": json_text(entry.document),
         "published_at": published_at,
+        **_searched(entry.document.get("properties", {})),
+    }
+
+
+def _searched(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the document that stand in columns of their own; one of another type counts as none."""
+    level = (properties.get("cqeo:quality") or {}).get("level")
+    stream, clear = properties.get("cqeo:stream"), properties.get("cqeo:clear_fraction")
+    return {
+        "quality_level": level if isinstance(level, str) else None,
+        "stream": stream if isinstance(stream, str) else None,
+        "clear_fraction": clear if isinstance(clear, (int, float)) and not isinstance(clear, bool) else None,
     }
 
 
@@ -837,8 +919,9 @@ class CatalogStore:
         wanted = {"sector": sector, "product": product, "collection": collection}
         conditions = [column[name] == value for name, value in wanted.items() if value is not None]
         conditions.append(column.state.in_(("published", "superseded") if include_superseded else ("published",)))
-        conditions.extend(time_conditions(datetime_range or (None, None)))
         with database.reading(self.engine) as connection:
+            within = (collection,) if collection is not None else ()
+            conditions.extend(time_conditions(connection, datetime_range or (None, None), collections=within))
             if bbox is not None:
                 _check_box(bbox)
                 conditions.append(box_condition(connection, bbox))
@@ -954,10 +1037,8 @@ class CatalogStore:
     ) -> PublishedRevision:
         row = _entry_row(entry, revision=revision, published_at=text_from_instant(published_at))
         row["footprint"] = _footprint(connection, entry)
-        inserted = connection.execute(sa.insert(item_table).returning(item_table.c.number), row).scalar_one()
-        codes = sorted(set(entry.document.get("properties", {}).get("cqeo:admin_codes") or ()))
-        if codes:
-            connection.execute(sa.insert(item_district_table), [{"number": inserted, "code": code} for code in codes])
+        row["district_set"] = _district_set(connection, entry)
+        connection.execute(sa.insert(item_table), [row])
         if entry.assets:
             connection.execute(sa.insert(asset_table), _asset_rows(entry, revision))
         _announce(connection, row, event="published", at=published_at)
@@ -997,8 +1078,10 @@ class CatalogStore:
         return CatalogStore.items_from_rows(connection, rows)
 
     @staticmethod
-    def items_from_rows(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> tuple[CatalogItem, ...]:
-        """Items of rows already read, with their assets.
+    def items_from_rows(
+        connection: sa.Connection, rows: Sequence[Mapping[str, Any]], *, with_assets: bool = True
+    ) -> tuple[CatalogItem, ...]:
+        """Items of rows already read.
 
         Parameters
         ----------
@@ -1006,14 +1089,36 @@ class CatalogStore:
             Where to read the assets.
         rows : Sequence[Mapping[str, Any]]
             Whole rows of `item_table`.
+        with_assets : bool
+            Whether to read where the assets lie; without, ``assets`` is empty and only the document tells of them.
 
         Returns
         -------
         tuple of CatalogItem
             In the order of the rows.
         """
-        assets = _assets_of(connection, [(row["id"], row["revision"]) for row in rows])
+        assets = _assets_of(connection, [(row["id"], row["revision"]) for row in rows]) if with_assets else {}
         return tuple(_item_from_row(row, assets.get((row["id"], row["revision"]), ())) for row in rows)
+
+    @staticmethod
+    def items_numbered(connection: sa.Connection, numbers: Sequence[int]) -> tuple[CatalogItem, ...]:
+        """Items by their numbers in the table, without their assets.
+
+        Parameters
+        ----------
+        connection : sqlalchemy.Connection
+            Where to read.
+        numbers : Sequence[int]
+            Numbers of rows that are there [1].
+
+        Returns
+        -------
+        tuple of CatalogItem
+            In the order of the numbers.
+        """
+        rows = connection.execute(sa.select(item_table).where(item_table.c.number.in_(numbers))).mappings()
+        found = {row["number"]: dict(row) for row in rows}
+        return CatalogStore.items_from_rows(connection, [found[number] for number in numbers], with_assets=False)
 
     def _announcements(self, condition: sa.ColumnElement[bool], limit: int) -> tuple[Announcement, ...]:
         statement = sa.select(outbox_table).where(condition).order_by(outbox_table.c.sequence).limit(limit)
@@ -1021,19 +1126,32 @@ class CatalogStore:
             return tuple(_announcement_from_row(dict(row)) for row in connection.execute(statement).mappings())
 
 
-def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int | None:
+def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int:
     """Number of the item's footprint, entered now where it is a new one."""
-    if entry.document.get("geometry") is None:
-        return None
-    geometry = json_text(entry.document["geometry"])
-    sha256 = hashlib.sha256(geometry.encode()).hexdigest()
+    geometry = json_text(entry.document.get("geometry"))
+    west, south, east, north = (float(edge) for edge in entry.bbox)
+    sha256 = hashlib.sha256(f"{[west, south, east, north]}{geometry}".encode()).hexdigest()
     column = footprint_table.c
     known = connection.execute(sa.select(column.number).where(column.sha256 == sha256)).scalar_one_or_none()
     if known is not None:
         return int(known)
-    west, south, east, north = entry.bbox
     row = {"sha256": sha256, "geometry": geometry, "west": west, "south": south, "east": east, "north": north}
     return int(connection.execute(sa.insert(footprint_table).returning(column.number), row).scalar_one())
+
+
+def _district_set(connection: sa.Connection, entry: CatalogEntry) -> int:
+    """Number of the combination of the item's districts, entered now where it is a new one."""
+    codes = sorted(set(entry.document.get("properties", {}).get("cqeo:admin_codes") or ()))
+    column, text = district_set_table.c, " ".join(codes)
+    known = connection.execute(sa.select(column.number).where(column.codes == text)).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    number = int(
+        connection.execute(sa.insert(district_set_table).returning(column.number), {"codes": text}).scalar_one()
+    )
+    if codes:
+        connection.execute(sa.insert(district_table), [{"district_set": number, "code": code} for code in codes])
+    return number
 
 
 def _refuse_withdrawn(connection: sa.Connection, entry: CatalogEntry) -> None:
@@ -1083,14 +1201,16 @@ def _tally(connection: sa.Connection, column: sa.ColumnElement[str], *conditions
 def _assets_of(
     connection: sa.Connection, revisions: Sequence[tuple[str, int]]
 ) -> dict[tuple[str, int], list[AssetRecord]]:
-    found: dict[tuple[str, int], list[AssetRecord]] = {}
+    found: dict[tuple[str, int], list[AssetRecord]] = {revision: [] for revision in revisions}
     column = asset_table.c
     for start in range(0, len(revisions), 400):
-        wanted = sa.tuple_(column.item_id, column.revision).in_(revisions[start : start + 400])
-        statement = sa.select(asset_table).where(wanted).order_by(column.item_id, column.revision, column.name)
-        for row in connection.execute(statement):
-            record = AssetRecord(name=row.name, bucket=row.bucket, key=row.key, sha256=row.sha256, size=row.size)
-            found.setdefault((row.item_id, row.revision), []).append(record)
+        # By identity alone, for SQLite walks through the whole table to find pairs.
+        identities = {item_id for item_id, _ in revisions[start : start + 400]}
+        statement = sa.select(asset_table).where(column.item_id.in_(identities))
+        for row in connection.execute(statement.order_by(column.item_id, column.revision, column.name)):
+            if (row.item_id, row.revision) in found:
+                record = AssetRecord(name=row.name, bucket=row.bucket, key=row.key, sha256=row.sha256, size=row.size)
+                found[row.item_id, row.revision].append(record)
     return found
 
 

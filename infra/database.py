@@ -19,7 +19,18 @@ def engine(url: str) -> sa.Engine:
     if sa.make_url(url).get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
     # One connection a checkout: SQLite connections are cheap and must not cross a fork.
-    created = sa.create_engine(url, poolclass=sa.NullPool)
+    return _for_sqlite(url, sa.NullPool)
+
+
+def pooled_engine(url: str) -> sa.Engine:
+    """Engine for `url` that keeps its connections open, for a process that answers many questions and never forks."""
+    if sa.make_url(url).get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    return _for_sqlite(url, sa.QueuePool)
+
+
+def _for_sqlite(url: str, pool: type[sa.Pool]) -> sa.Engine:
+    created = sa.create_engine(url, poolclass=pool)
     event.listen(created, "connect", _configure_sqlite)
     event.listen(created, "begin", _begin_immediately)
     return created

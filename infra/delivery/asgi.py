@@ -36,7 +36,7 @@ def built(chosen: settings.Settings) -> Any:
         warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
         from infra.delivery import fair_share, gateway, identity
 
-    engine = database.engine(chosen.resolved_database_url())
+    engine = database.pooled_engine(chosen.resolved_database_url())
     linked = chosen.model_copy(update={"s3_endpoint_url": chosen.service_store_url or chosen.s3_endpoint_url})
     return gateway.application(
         gateway.Parts(

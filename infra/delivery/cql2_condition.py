@@ -139,18 +139,19 @@ def geometry_condition(geometry: Any, connection: sa.Connection, relation: str =
     """
     asked = _geometry(geometry)
     footprint = catalog_store.footprint_table.c
-    statement = sa.select(footprint.number, footprint.geometry)
+    statement = sa.select(footprint.number, footprint.geometry).where(footprint.geometry != "null")
     if relation != "s_disjoint":
         # Boxes across the antimeridian (west > east) are left for the exact test.
         west, south, east, north = asked.bounds
         beside = sa.and_(footprint.west <= footprint.east, sa.or_(footprint.west > east, footprint.east < west))
-        statement = statement.where(~beside, footprint.south <= north, footprint.north >= south)
+        near = catalog_store.footprints_near(connection, asked.bounds)
+        statement = statement.where(near, ~beside, footprint.south <= north, footprint.north >= south)
     rows = connection.execute(statement).all()
     shapes = shapely.from_geojson([row.geometry for row in rows])
     shapely.prepare(asked)
     hits = _SPATIAL[relation](shapes, asked)
     numbers = [row.number for row, hit in zip(rows, hits, strict=True) if hit]
-    return queryable.one_of(catalog_store.item_table.c.footprint, numbers)
+    return queryable.one_of(connection, catalog_store.item_table.c.footprint, numbers)
 
 
 def instant_text(value: Any) -> str:
@@ -285,10 +286,11 @@ def _codes(operation: str, arguments: Sequence[Any]) -> Any:
     left, right = arguments
     if not _is_property(left) or _kind(left) != "codes" or not isinstance(right, list):
         raise FilterError(f"{operation} compares a list of codes, on its left, with a list")
-    item, district = catalog_store.item_table.c, catalog_store.item_district_table.c
+    of_item, district = catalog_store.item_table.c.district_set, catalog_store.district_table.c
     wanted = sorted({str(code) for code in right})
-    has = {code: sa.exists().where(district.number == item.number, district.code == code) for code in wanted}
-    other = sa.exists().where(district.number == item.number, district.code.not_in(wanted))
+    holding = sa.select(district.district_set)
+    has = {code: of_item.in_(holding.where(district.code == code)) for code in wanted}
+    other = of_item.in_(holding.where(district.code.not_in(wanted)))
     match operation:
         case "a_contains":
             return sa.and_(sa.true(), *has.values())

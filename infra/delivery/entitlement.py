@@ -104,12 +104,12 @@ def condition(principal: Principal) -> sa.ColumnElement[bool]:
     sqlalchemy.ColumnElement
         Condition on `infra.catalog_store.item_table`.
     """
-    item, district = catalog_store.item_table.c, catalog_store.item_district_table.c
+    item, district = catalog_store.item_table.c, catalog_store.district_table.c
     of_sector = item.sector.in_(sorted(principal.sectors))
     if principal.districts is None:
         return of_sector
     stems = sorted({code_stem(code) for code in principal.districts})
     within = sa.or_(sa.false(), *(district.code.startswith(stem, autoescape=True) for stem in stems))
-    any_district = sa.exists().where(district.number == item.number)
-    foreign = sa.exists().where(district.number == item.number, ~within)
-    return sa.and_(of_sector, any_district, ~foreign)
+    foreign = sa.select(district.district_set).where(~within)
+    own = sa.select(district.district_set).where(within, district.district_set.not_in(foreign))
+    return sa.and_(of_sector, item.district_set.in_(own))

@@ -157,7 +157,7 @@ class Feed:
 
 
 def _conditions(request: FeedRequest) -> list[Any]:
-    item, district = catalog_store.item_table.c, catalog_store.item_district_table.c
+    item, district = catalog_store.item_table.c, catalog_store.district_table.c
     found = []
     if request.sector is not None:
         found.append(item.sector == request.sector)
@@ -166,7 +166,7 @@ def _conditions(request: FeedRequest) -> list[Any]:
     if request.adcode is not None:
         stem = entitlement.code_stem(request.adcode)
         within = district.code.startswith(stem, autoescape=True)
-        found.append(sa.exists().where(district.number == item.number, within))
+        found.append(item.district_set.in_(sa.select(district.district_set).where(within)))
     return found
 
 

@@ -25,6 +25,7 @@ PAGE_LIMIT = 1000
 Direction = Literal["asc", "desc"]
 
 _COUNTS_KEPT = 512
+_FEW = 2000
 _LOWEST_NUMBER = -1.0e308
 
 
@@ -99,7 +100,7 @@ class ItemSearch:
 
     def __init__(self, catalog: catalog_store.CatalogStore) -> None:
         self.catalog = catalog
-        self._counts: collections.OrderedDict[tuple[int, str], int] = collections.OrderedDict()
+        self._counts: collections.OrderedDict[tuple[tuple[int, ...], str], int] = collections.OrderedDict()
         self._lock = threading.Lock()
 
     def search(self, principal: entitlement.Principal, request: SearchRequest) -> Page:
@@ -132,16 +133,20 @@ class ItemSearch:
         limit = min(request.limit, PAGE_LIMIT)
         with database.reading(self.catalog.engine) as connection:
             wanted = sa.and_(entitlement.condition(principal), *_conditions(request, connection))
-            matched = self._count(connection, wanted)
-            column = catalog_store.item_table.c
-            order = [expression.desc() if descending else expression.asc() for expression, descending in keys]
-            statement = sa.select(
-                catalog_store.item_table, *(key.label(f"key_{at}") for at, (key, _) in enumerate(keys))
+            matched = self._count(connection, wanted, principal, request)
+            number = catalog_store.item_table.c.number
+            # Where few match, they are found as they were counted and sorted then: by walking through time the
+            # database would look at all the others first. A sort key wrapped up is one no index offers.
+            few = matched <= _FEW
+            sorted_by = [(sa.func.coalesce(key, key) if few else key, descending) for key, descending in keys]
+            order = [key.desc() if descending else key.asc() for key, descending in sorted_by]
+            # Which items stand on the page is told by an index; only then are their documents read.
+            statement = sa.select(*(expression for expression, _ in keys), number).where(
+                wanted, _after(keys, request.token)
             )
-            statement = statement.where(wanted, _after(keys, request.token)).order_by(*order, column.number.desc())
-            rows = [dict(row) for row in connection.execute(statement.limit(limit + 1)).mappings()]
-            items = self.catalog.items_from_rows(connection, rows[:limit])
-        token = _token(rows[limit - 1], len(keys)) if len(rows) > limit else None
+            rows = connection.execute(statement.order_by(*order, number.desc()).limit(limit + 1)).all()
+            items = self.catalog.items_numbered(connection, [row[-1] for row in rows[:limit]])
+        token = _token(rows[limit - 1]) if len(rows) > limit else None
         return Page(items, matched, token)
 
     def item(
@@ -195,16 +200,25 @@ class ItemSearch:
             documents = [json.loads(text) for text in connection.execute(listed).scalars()]
         return [_with_extent(document, extent.get(document["id"])) for document in documents]
 
-    def _count(self, connection: sa.Connection, wanted: sa.ColumnElement[bool]) -> int:
-        newest = connection.execute(sa.select(sa.func.max(catalog_store.outbox_table.c.sequence))).scalar() or 0
-        statement = sa.select(sa.func.count()).select_from(catalog_store.item_table).where(wanted)
-        compiled = statement.compile(connection, compile_kwargs={"render_postcompile": True})
-        said = hashlib.sha256(f"{compiled}{sorted(compiled.params.items())!r}".encode()).hexdigest()
-        key = (int(newest), said)
+    def _count(
+        self,
+        connection: sa.Connection,
+        wanted: sa.ColumnElement[bool],
+        principal: entitlement.Principal,
+        request: SearchRequest,
+    ) -> int:
+        # Whatever changes what is current is announced, but for the removal of what is too old.
+        announced = sa.select(sa.func.max(catalog_store.outbox_table.c.sequence)).scalar_subquery()
+        removed = sa.select(sa.func.count()).select_from(catalog_store.tombstone_table).scalar_subquery()
+        change = tuple(int(number or 0) for number in connection.execute(sa.select(announced, removed)).one())
+        asked = dataclasses.replace(request, sort=(), limit=0, token=None)
+        seen = (sorted(principal.sectors), principal.districts and sorted(principal.districts))
+        key = (change, hashlib.sha256(f"{seen}{asked}".encode()).hexdigest())
         with self._lock:
             if key in self._counts:
                 self._counts.move_to_end(key)
                 return self._counts[key]
+        statement = sa.select(sa.func.count()).select_from(catalog_store.item_table).where(wanted)
         count = int(connection.execute(statement).scalar_one())
         with self._lock:
             self._counts[key] = count
@@ -224,7 +238,7 @@ def _conditions(request: SearchRequest, connection: sa.Connection) -> list[Any]:
     if request.ids:
         found.append(column.id.in_(request.ids))
     if request.datetime_range is not None:
-        found.extend(catalog_store.time_conditions(request.datetime_range))
+        found.extend(catalog_store.time_conditions(connection, request.datetime_range, collections=request.collections))
     if request.bbox is not None:
         found.append(catalog_store.box_condition(connection, request.bbox))
     if request.intersects is not None:
@@ -244,9 +258,9 @@ def _sort_keys(sort: Sequence[tuple[str, Direction]]) -> list[tuple[sa.ColumnEle
         asked = queryable.queryable(name)
         if asked.column is None:
             raise SearchError(f"{name} cannot be sorted by")
-        in_table = isinstance(asked.column, sa.Column)
+        always_there = isinstance(asked.column, sa.Column) and not asked.column.nullable
         lowest = _LOWEST_NUMBER if asked.kind == "number" else ""
-        found.append((asked.column if in_table else sa.func.coalesce(asked.column, lowest), direction == "desc"))
+        found.append((asked.column if always_there else sa.func.coalesce(asked.column, lowest), direction == "desc"))
     return found
 
 
@@ -264,9 +278,8 @@ def _after(keys: Sequence[tuple[sa.ColumnElement[Any], bool]], token: str | None
     return sa.or_(*options)
 
 
-def _token(row: Mapping[str, Any], keys: int) -> str:
-    values = [*(row[f"key_{at}"] for at in range(keys)), row["number"]]
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+def _token(row: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(list(row)).encode()).decode().rstrip("=")
 
 
 def _token_values(token: str, keys: int) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext import compiler
 from sqlalchemy.sql.expression import FunctionElement
 
@@ -20,43 +21,68 @@ class UnknownPropertyError(ValueError):
     """There is no property of that name to ask about."""
 
 
-class document_value(FunctionElement[Any]):  # noqa: N801  named as a function of the database
-    """Value at a path of the item's document, as text or as a number; NULL where it is not there."""
+class document_text(FunctionElement[Any]):  # noqa: N801  named as a function of the database
+    """Text at a path of the item's document; NULL where there is none."""
 
-    inherit_cache = False
+    inherit_cache = True
+    type = sa.Text()
 
-    def __init__(self, path: tuple[str, ...], kind: Kind) -> None:
-        super().__init__()
-        self.path = path
-        self.type = sa.Double() if kind == "number" else sa.Text()
-
-
-@compiler.compiles(document_value, "sqlite")
-def _on_sqlite(element: document_value, _compiler: Any, **_options: Any) -> str:
-    keys = "".join(f'."{key}"' for key in element.path)
-    found = f"json_extract(item.document, '${keys}')"
-    wanted = "'integer', 'real'" if isinstance(element.type, sa.Double) else "'text'"
-    # A value of another type counts as none: the database would order texts after all numbers.
-    return f"(CASE WHEN json_type(item.document, '${keys}') IN ({wanted}) THEN {found} END)"
+    def __init__(self, path: Sequence[str]) -> None:
+        super().__init__(*_paths(path))
 
 
-@compiler.compiles(document_value, "postgresql")
-def _on_postgresql(element: document_value, _compiler: Any, **_options: Any) -> str:
-    place = f"item.document::jsonb #> '{{{','.join(element.path)}}}'"
-    text = f"item.document::jsonb #>> '{{{','.join(element.path)}}}'"
-    number = isinstance(element.type, sa.Double)
-    found = f"({text})::double precision" if number else f"({text})"
-    return f"(CASE WHEN jsonb_typeof({place}) = '{'number' if number else 'string'}' THEN {found} END)"
+class document_number(FunctionElement[Any]):  # noqa: N801
+    """Number at a path of the item's document; NULL where there is none."""
+
+    inherit_cache = True
+    type = sa.Double()
+
+    def __init__(self, path: Sequence[str]) -> None:
+        super().__init__(*_paths(path))
+
+
+def _paths(path: Sequence[str]) -> tuple[sa.BindParameter[str], sa.BindParameter[str]]:
+    """The path as SQLite and as PostgreSQL write it; as values, so that one statement serves every path."""
+    return sa.literal("$" + "".join(f'."{key}"' for key in path)), sa.literal("{" + ",".join(path) + "}")
+
+
+# A value of another type counts as none: the database would order texts after all numbers.
+
+
+@compiler.compiles(document_text, "sqlite")
+def _text_on_sqlite(element: document_text, compiled: Any, **options: Any) -> str:
+    path, _ = (compiled.process(part, **options) for part in element.clauses)
+    return f"(CASE json_type(item.document, {path}) WHEN 'text' THEN json_extract(item.document, {path}) END)"
+
+
+@compiler.compiles(document_number, "sqlite")
+def _number_on_sqlite(element: document_number, compiled: Any, **options: Any) -> str:
+    path, _ = (compiled.process(part, **options) for part in element.clauses)
+    found = f"json_extract(item.document, {path})"
+    return f"(CASE WHEN json_type(item.document, {path}) IN ('integer', 'real') THEN {found} END)"
+
+
+@compiler.compiles(document_text, "postgresql")
+def _text_on_postgresql(element: document_text, compiled: Any, **options: Any) -> str:
+    _, path = (compiled.process(part, **options) for part in element.clauses)
+    place = f"item.document::jsonb #> ({path})::text[]"
+    return f"(CASE WHEN jsonb_typeof({place}) = 'string' THEN item.document::jsonb #>> ({path})::text[] END)"
+
+
+@compiler.compiles(document_number, "postgresql")
+def _number_on_postgresql(element: document_number, compiled: Any, **options: Any) -> str:
+    _, path = (compiled.process(part, **options) for part in element.clauses)
+    found = f"(item.document::jsonb #>> ({path})::text[])::double precision"
+    return f"(CASE WHEN jsonb_typeof(item.document::jsonb #> ({path})::text[]) = 'number' THEN {found} END)"
 
 
 class like(FunctionElement[bool]):  # noqa: N801
     """Whether a text fits a pattern of % and _, case told apart, which SQLite's own LIKE does not do."""
 
-    inherit_cache = False
+    inherit_cache = True
     type = sa.Boolean()
 
     def __init__(self, column: sa.ColumnElement[Any], pattern: str) -> None:
-        self.column, self.pattern = column, pattern
         super().__init__(column, sa.literal(pattern), sa.literal(_glob(pattern)))
 
 
@@ -72,26 +98,28 @@ def _like_on_postgresql(element: like, compiled: Any, **options: Any) -> str:
     return f"({column} LIKE {pattern})"
 
 
-class one_of(FunctionElement[bool]):  # noqa: N801
-    """Membership in a list of whole numbers of any length: it travels as one value, as statements take only so many."""
+def one_of(connection: sa.Connection, column: sa.ColumnElement[Any], numbers: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Membership in a list of whole numbers of any length: it travels as one value, as statements take only so many.
 
-    inherit_cache = False
-    type = sa.Boolean()
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Connection, for its dialect.
+    column : sqlalchemy.ColumnElement
+        What should be one of them.
+    numbers : Sequence[int]
+        The list [1].
 
-    def __init__(self, column: sa.ColumnElement[Any], numbers: Sequence[int]) -> None:
-        super().__init__(column, sa.literal("[" + ",".join(str(number) for number in numbers) + "]"))
-
-
-@compiler.compiles(one_of, "sqlite")
-def _one_of_on_sqlite(element: one_of, compiled: Any, **options: Any) -> str:
-    column, numbers = (compiled.process(part, **options) for part in element.clauses)
-    return f"({column} IN (SELECT value FROM json_each({numbers})))"  # noqa: S608  both are compiled
-
-
-@compiler.compiles(one_of, "postgresql")
-def _one_of_on_postgresql(element: one_of, compiled: Any, **options: Any) -> str:
-    column, numbers = (compiled.process(part, **options) for part in element.clauses)
-    return f"({column} IN (SELECT value::int FROM jsonb_array_elements_text({numbers}::jsonb)))"  # noqa: S608
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        The condition.
+    """
+    listed = sa.literal("[" + ",".join(str(number) for number in numbers) + "]")
+    if connection.dialect.name == "sqlite":
+        return column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
+    each = sa.func.jsonb_array_elements_text(sa.cast(listed, postgresql.JSONB)).table_valued("value")
+    return column.in_(sa.select(sa.cast(each.c.value, sa.Integer)))
 
 
 def _glob(pattern: str) -> str:
@@ -160,8 +188,8 @@ _OTHER = re.compile(r"[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?(\.[A-Za-z0-9_:-]+){0,4}")
 _item = catalog_store.item_table.c
 
 
-def _in_document(*path: str, kind: Kind = "text") -> sa.ColumnElement[Any]:
-    return document_value(("properties", *path), kind)
+def _in_document(*path: str) -> sa.ColumnElement[Any]:
+    return document_text(("properties", *path))
 
 
 #: Every property a search may ask about, by its name in an item.
@@ -178,18 +206,18 @@ QUERYABLES: Mapping[str, Queryable] = {
     "cqeo:sector": Queryable(title="Sector the product serves", kind="text", column=_item.sector),
     "cqeo:product_code": Queryable(title="Product code", kind="text", column=_item["product"]),
     "cqeo:stream": Queryable(
-        title="Near real time or final", kind="text", column=_in_document("cqeo:stream"), choices=("nrt", "final")
+        title="Near real time or final", kind="text", column=_item.stream, choices=("nrt", "final")
     ),
     "cqeo:quality.level": Queryable(
         title="Standing of the product",
         kind="text",
-        column=_in_document("cqeo:quality", "level"),
+        column=_item.quality_level,
         choices=("candidate", "rapid", "verified"),
     ),
     "cqeo:clear_fraction": Queryable(
         title="Share of the area seen without cloud or shadow",
         kind="number",
-        column=_in_document("cqeo:clear_fraction", kind="number"),
+        column=_item.clear_fraction,
     ),
     "cqeo:admin_codes": Queryable(title="Districts, codes of GB/T 2260", kind="codes"),
 }
@@ -219,5 +247,5 @@ def queryable(name: str) -> Queryable:
     if not _OTHER.fullmatch(bare):
         raise UnknownPropertyError(f"{name!r:.80} is no property of an item; known ones are {', '.join(QUERYABLES)}")
     path = tuple(bare.split("."))
-    text, number = _in_document(*path), _in_document(*path, kind="number")
+    text, number = _in_document(*path), document_number(("properties", *path))
     return Queryable(title=bare, kind="other", column=text, number=number)

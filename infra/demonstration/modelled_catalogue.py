@@ -3,6 +3,7 @@
 import datetime as dt
 import functools
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from products import stac
 
 _FIRST_DAY = dt.datetime(2024, 1, 1, 3, 30, tzinfo=dt.UTC)
 _DAYS = 730
+_FIRST_PUBLISHED = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_BATCH = 1000
 _WEST, _EAST, _SOUTH, _NORTH = 105.3, 109.5, 28.3, 31.8
 _PRODUCTS = (
     ("land-cover", "natural-resources", "Land cover", "土地覆盖"),
@@ -49,6 +52,30 @@ def collections() -> Iterator[stac.CollectionFields]:
             description_zh=f"{title_zh}，模拟",
             sector=sector,
         )
+
+
+def fill(catalog: catalog_store.CatalogStore, count: int, *, seed: int, begin: dt.datetime = _FIRST_PUBLISHED) -> None:
+    """Publish modelled items in a catalogue, one a second of its time.
+
+    Parameters
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    count : int
+        How many [1].
+    seed : int
+        Seed of what varies.
+    begin : datetime.datetime
+        When the first was published.
+    """
+    for fields in collections():
+        catalog.put_collection(stac.build_collection(fields))
+    left = enumerate(entries(count, seed=seed))
+    while batch := tuple(itertools.islice(left, _BATCH)):
+        with catalog.writing() as connection:
+            for number, entry in batch:
+                at = begin + dt.timedelta(seconds=number)
+                catalog.publish(entry, published_at=at, connection=connection)
 
 
 def entries(count: int, *, seed: int) -> Iterator[catalog_store.CatalogEntry]:

@@ -3,17 +3,28 @@
 import sqlalchemy as sa
 from alembic import op
 
-from infra import catalog_store
-
 revision = "0001"
 down_revision = None
+
+_SPATIAL_INDEX_SQLITE = (
+    "CREATE VIRTUAL TABLE item_box USING rtree(number, west, east, south, north)",
+    """CREATE TRIGGER item_box_insert AFTER INSERT ON item BEGIN
+         INSERT INTO item_box (number, west, east, south, north)
+         VALUES (new.number, CASE WHEN new.west > new.east THEN -180 ELSE new.west END,
+                 CASE WHEN new.west > new.east THEN 180 ELSE new.east END, new.south, new.north); END""",
+    """CREATE TRIGGER item_box_delete AFTER DELETE ON item BEGIN
+         DELETE FROM item_box WHERE number = old.number; END""",
+)
 
 
 def upgrade() -> None:
     """Create the tables of ledger and catalogue."""
     _ledger()
     _catalogue()
-    catalog_store.create_spatial_index(op.get_bind())
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        for statement in _SPATIAL_INDEX_SQLITE:
+            connection.exec_driver_sql(statement)
 
 
 def _ledger() -> None:
