@@ -71,6 +71,8 @@ bench: setup  ## benchmarks, relative to a limit or a peer in the same run
 	$(BIN)/python tests/benchmarks/imagery_chain.py
 	$(BIN)/python tests/benchmarks/package_scale.py
 	$(BIN)/python tests/benchmarks/emergency_latency.py
+	$(BIN)/python -m tests.benchmarks.delivery
+	$(BIN)/python -m tests.benchmarks.announcement
 	$(BIN)/python tests/benchmarks/main_job.py $(if $(DATA),--data $(DATA))
 
 docs: setup  ## generated pages of the documentation
