@@ -653,18 +653,31 @@ def refresh_latest(
     catalogue_bucket : str
         Bucket of pointers.
     """
-    body = _newest(collection, catalog)
+    body = newest_pointer(collection, catalog)
     while True:
         store.put_replace(catalogue_bucket, collection_latest_key(collection), body, media_type=_JSON)
         # As with an item's pointer: what changed while we wrote may have been overtaken by what we wrote.
-        again = _newest(collection, catalog)
+        again = newest_pointer(collection, catalog)
         if again == body:
             return
         body = again
 
 
-def _newest(collection: str, catalog: catalog_store.CatalogStore) -> bytes:
-    """Pointer to the newest current item; where there is none, it says so rather than naming one taken back."""
+def newest_pointer(collection: str, catalog: catalog_store.CatalogStore) -> bytes:
+    """Content of a collection's pointer; where no item is current, it says so rather than naming one taken back.
+
+    Parameters
+    ----------
+    collection : str
+        Identity of the collection.
+    catalog : catalog_store.CatalogStore
+        The catalogue.
+
+    Returns
+    -------
+    bytes
+        JSON.
+    """
     found = catalog.search(collection=collection, limit=1)
     return pointer(found[0]) if found else stac.encoded({"collection": collection, "id": None, "status": "empty"})
 

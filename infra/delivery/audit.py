@@ -371,6 +371,25 @@ def minted(folder: Path, item_id: str, revision: int) -> Iterator[Line]:
             yield line
 
 
+def is_recorded(folder: Path, entry: Entry) -> bool:
+    """Whether the record says something already, whenever it was.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the daily files.
+    entry : Entry
+        What to look for; it names an item.
+
+    Returns
+    -------
+    bool
+        True where some line says exactly this.
+    """
+    about = _encoded({"item_id": entry.item_id})[1:-1]
+    return any(line.entry == entry for line in lines(folder, containing=about))
+
+
 def verify(folder: Path, keys: Sequence[signing.PublicKey]) -> Verification:
     """Check every line, the chain through all days and every signed head.
 

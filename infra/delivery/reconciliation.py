@@ -21,7 +21,8 @@ class Difference(NamedTuple):
     Attributes
     ----------
     kind : str
-        missing_object, size_wrong, orphan_object, feed_missing, feed_unknown, pointer_wrong or collection_missing.
+        missing_object, size_wrong, orphan_object, feed_missing, feed_unknown, pointer_wrong (of an
+        item), latest_wrong (pointer of a collection) or collection_missing.
     place : str
         Bucket and key.
     detail : str
@@ -240,18 +241,29 @@ def _feed(stores: Stores) -> tuple[int, int, list[Difference]]:
 
 
 def _pointers(stores: Stores) -> Iterator[Difference]:
-    waiting = {one.item_id for one in stores.catalog.undelivered()}
+    outstanding = list(stores.catalog.undelivered())
+    waiting = {one.item_id for one in outstanding}
+    unsettled = {str(one.payload["collection"]) for one in outstanding}
+    collections: set[str] = set()
     for item_id in catalog_store.Custody(stores.catalog).latest_identities():
         item = stores.catalog.item(item_id)
-        if item is None or item_id in waiting:
+        if item is None:
             continue
+        collections.add(item.collection)
         key = publication.latest_key(item.collection, item_id)
-        try:
-            right = stores.store.read(stores.catalogue_bucket, key) == publication.pointer(item)
-        except object_store.ObjectMissingError:
-            right = False
-        if not right:
+        if item_id not in waiting and not _points(stores, key, publication.pointer(item)):
             yield Difference("pointer_wrong", f"{stores.catalogue_bucket}/{key}", item_id)
+    for collection in sorted(collections - unsettled):
+        key = publication.collection_latest_key(collection)
+        if not _points(stores, key, publication.newest_pointer(collection, stores.catalog)):
+            yield Difference("latest_wrong", f"{stores.catalogue_bucket}/{key}", collection)
+
+
+def _points(stores: Stores, key: str, expected: bytes) -> bool:
+    try:
+        return stores.store.read(stores.catalogue_bucket, key) == expected
+    except object_store.ObjectMissingError:
+        return False
 
 
 def _collections(stores: Stores) -> Iterator[Difference]:
@@ -270,6 +282,10 @@ def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
     for one in differences:
         if one.kind == "pointer_wrong":
             publication.refresh_pointer(
+                one.detail, store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket
+            )
+        elif one.kind == "latest_wrong":
+            publication.refresh_latest(
                 one.detail, store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket
             )
         elif one.kind == "collection_missing":

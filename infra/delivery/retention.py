@@ -180,6 +180,7 @@ def execute(
             now=now,
         )
         publication.refresh_pointer(listed.item_id, store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
+        publication.refresh_latest(listed.collection, store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
         run.remove(listed)
     return Execution(expired=run.expired, deleted=run.deleted, size=run.size, kept=tuple(run.kept))
 

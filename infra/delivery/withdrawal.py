@@ -64,17 +64,17 @@ def withdraw(
         item = catalog.item(item_id)
         if item is None:
             raise catalog_store.UnknownItemError(f"{item_id} is gone")
-        audit.AuditLog(home / "audit").record(
-            audit.Entry(
-                event="withdraw",
-                decision="allowed",
-                item_id=item_id,
-                revision=item.revision,
-                collection=item.collection,
-                subject_sha256=item.content_sha256,
-            ),
-            now=now,
-        )
+    taken_back = audit.Entry(
+        event="withdraw",
+        decision="allowed",
+        item_id=item_id,
+        revision=item.revision,
+        collection=item.collection,
+        subject_sha256=item.content_sha256,
+    )
+    # Killed right after the transaction, the first run did not come to write it down.
+    if not audit.is_recorded(home / "audit", taken_back):
+        audit.AuditLog(home / "audit").record(taken_back, now=now)
     path, document = _write_list(item, home, now)
     publication.deliver_outbox(store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
     return path, document
