@@ -354,11 +354,10 @@ FAULTS: dict[str, Callable[[Commands], None]] = {
 class Nursery:
     """Starts a process for each command and tells how it ended."""
 
-    def __init__(self, here: Installation) -> None:
-        self.here = here
+    def __init__(self) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("TERRALIMB_", "COVERAGE"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chain.delivery_killing", str(here.home), str(here.server_home), here.bucket],
+            [sys.executable, "-m", "tests.chain.delivery_killing"],
             cwd=REPOSITORY,
             env=kept,
             stdin=subprocess.PIPE,
@@ -368,6 +367,7 @@ class Nursery:
 
     def run(
         self,
+        here: Installation,
         command: str,
         number: int,
         *,
@@ -378,16 +378,17 @@ class Nursery:
         """Run a command in a process of its own, killed at a boundary or after some seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        asked = {"command": command, "number": number, "step": step, "after": after, "fault": fault}
+        where = (str(here.home), str(here.server_home), here.bucket)
+        asked = {"here": where, "command": command, "number": number, "step": step, "after": after, "fault": fault}
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         assert answer, "the nursery has ended"
         return Ended(**json.loads(answer))
 
-    def finish(self, command: str, number: int, *, fault: str | None = None) -> Ended:
+    def finish(self, here: Installation, command: str, number: int) -> Ended:
         """Run a command to its end."""
-        ended = self.run(command, number, fault=fault)
+        ended = self.run(here, command, number)
         assert ended.status == 0, f"{command} {number}: {ended.status}\n{ended.said}"
         return ended
 
@@ -400,21 +401,36 @@ class Nursery:
 
 
 @contextlib.contextmanager
-def nursery(here: Installation) -> Iterator[Nursery]:
-    """Nursery of an installation, ended with the block."""
-    made = Nursery(here)
+def open_nursery() -> Iterator[Nursery]:
+    """Nursery that ends with the block."""
+    made = Nursery()
     try:
         yield made
     finally:
         made.close()
 
 
-def _serve(here: Installation) -> None:
-    commands = Commands(here, here.connect())
-    _ = commands.store._client  # made, and connected to nothing yet, so that every fork has one of its own
+def _serve() -> None:
+    _warm_up()
+    known: dict[tuple[str, ...], Commands] = {}
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_born(commands, json.loads(line))._asdict()) + "\n")
+        asked = json.loads(line)
+        where = tuple(asked["here"])
+        if where not in known:
+            here = Installation(Path(where[0]), Path(where[1]), where[2])
+            known[where] = Commands(here, here.connect())
+            _ = known[where].store._client  # made, and connected to nothing: every fork opens its own connections
+        sys.stdout.write(json.dumps(_born(known[where], asked)._asdict()) + "\n")
         sys.stdout.flush()
+
+
+def _warm_up() -> None:
+    """Read the schemas once, and not in every fork."""
+    asset = stac.AssetFields(href="./a", media_type="image/tiff", roles=("data",), size=1, sha256="0" * 64)
+    document = stac.build_item(
+        _fields(0), item_id="a", collection=COLLECTION, sector=SECTOR, assets={"a": asset}, collection_href="s3://a/b"
+    )
+    stac.validate_item(document)
 
 
 def _born(commands: Commands, asked: dict[str, Any]) -> Ended:
@@ -438,11 +454,11 @@ def _live(commands: Commands, asked: dict[str, Any], trace: Path, log: Path) -> 
             FAULTS[asked["fault"]](commands)
         Boundaries(asked["step"], trace).everywhere(commands.catalog)
         getattr(commands, asked["command"])(asked["number"])
-    except BaseException:
+    except BaseException:  # noqa: BLE001  whatever it is, the tester reads it
         log.write_text(traceback.format_exc())
         os._exit(1)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    _serve(Installation(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    _serve()

@@ -1,4 +1,4 @@
-"""Rounds of killing commands of delivery: at which boundaries, and what must hold after the kill and after a restart."""
+"""Rounds of killing commands of delivery: at which boundaries, and what must hold after kill and restart."""
 
 import dataclasses
 import itertools
@@ -15,6 +15,7 @@ import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt import enums
 
+from infra import object_store
 from infra.delivery import identity, webhook
 from infra.demonstration import modelled_catalogue
 from tests.chain import delivery_killing as killing
@@ -114,7 +115,6 @@ PUSH_STEPS: dict[str, tuple[str, ...]] = {
     ),
 }
 EVERY = [(command, step) for command, steps in STEPS.items() for step in steps]
-EVERY_PUSH = [(command, step) for command, steps in PUSH_STEPS.items() for step in steps]
 
 #: What has to be done to an item before a command, and the states of its revisions before and after it.
 FIRST: dict[str, tuple[str, ...]] = {
@@ -154,28 +154,37 @@ class Rounds:
         self.observer.check_interrupted()
         self._check_state(command, number, ended)
         if self.kills % 2:
-            self.nursery.finish("sweep", number)
-        self.nursery.finish(command, number)
+            self.nursery.finish(self.here, "sweep", number)
+        self.nursery.finish(self.here, command, number)
         assert self._state(number) == _AFTER[command]
         self.observer.check_settled()
         before = self.observer.fingerprint()
-        self.nursery.finish(command, number)
+        self.nursery.finish(self.here, command, number)
         assert self.observer.fingerprint() == before, f"{command}: a repetition changed something"
+
+    def finish(self, command: str, number: int) -> killing.Ended:
+        """Run a command to its end."""
+        return self.nursery.finish(self.here, command, number)
 
     def _killed(self, command: str, step: str, fault: str | None) -> tuple[int, killing.Ended]:
         while True:
             number = next(self.numbers)
             for first in FIRST[command]:
-                self.nursery.finish(first, number)
+                self.nursery.finish(self.here, first, number)
             if step != ANY_TIME:
-                ended = self.nursery.run(command, number, step=step, fault=fault)
+                ended = self.nursery.run(self.here, command, number, step=step, fault=fault)
                 assert ended.status == -signal.SIGKILL, f"{command} was never {step}: {ended}"
                 assert ended.passed[-1] == step
                 return number, ended
-            ended = self.nursery.run(command, number, after=self.random.uniform(0.0, 0.3), fault=fault)
+            ended = self.nursery.run(self.here, command, number, after=self.random.uniform(0.0, 0.3), fault=fault)
             if ended.status:  # otherwise it had ended before, and that counts as no kill
                 assert ended.status == -signal.SIGKILL, ended
                 return number, ended
+
+    @property
+    def here(self) -> killing.Installation:
+        """Where."""
+        return self.observer.here
 
     def _state(self, number: int) -> laws.States:
         return self.observer.states().get(killing.name_of(number), {})
@@ -193,9 +202,11 @@ class Rounds:
 
 
 @contextmanager
-def rounds(here: killing.Installation, store: Any, *, seed: int) -> Iterator[Rounds]:
+def rounds(
+    nursery: killing.Nursery, here: killing.Installation, store: object_store.ObjectStore, *, seed: int
+) -> Iterator[Rounds]:
     """Rounds in an installation; in the end everything in it is read once more."""
-    with killing.nursery(here) as nursery, laws.observing(here, store) as observer:
+    with laws.observing(here, store) as observer:
         made = Rounds(nursery, observer, np.random.default_rng(seed))
         yield made
         observer.check_everything_again()
@@ -209,6 +220,7 @@ class Pushes:
     """Kills pushes to one channel; what arrived there is compared with the outbox."""
 
     nursery: killing.Nursery
+    here: killing.Installation
     random: np.random.Generator
     command: str
     argument: int
@@ -224,7 +236,7 @@ class Pushes:
         owed, position = self._owed(), self._position()
         taken = [told for sequence, told in owed if sequence <= position]
         assert arrival.waited(lambda: _first(self.arrived())[: len(taken)] == taken), "acknowledged and not there"
-        self.nursery.finish(self.command, self.argument)
+        self.nursery.finish(self.here, self.command, self.argument)
         every = [told for _sequence, told in owed]
         assert arrival.waited(lambda: _first(self.arrived()) == every), "lost, out of order, or not for this receiver"
         assert self._position() == self._rows("SELECT max(sequence) FROM outbox")[0][0]
@@ -233,16 +245,16 @@ class Pushes:
         while True:
             self._announce(more)
             if step != ANY_TIME:
-                ended = self.nursery.run(self.command, self.argument, step=step)
+                ended = self.nursery.run(self.here, self.command, self.argument, step=step)
                 assert ended.status == -signal.SIGKILL, f"{self.command} was never {step}: {ended}"
                 return
-            ended = self.nursery.run(self.command, self.argument, after=self.random.uniform(0.0, 0.15))
+            ended = self.nursery.run(self.here, self.command, self.argument, after=self.random.uniform(0.0, 0.15))
             if ended.status:
                 assert ended.status == -signal.SIGKILL, ended
                 return
 
     def _announce(self, more: int) -> None:
-        catalog, seed = self.nursery.here.catalog, int(self.random.integers(1 << 30))
+        catalog, seed = self.here.catalog, int(self.random.integers(1 << 30))
         with catalog.writing() as connection:
             for entry in modelled_catalogue.entries(more, seed=seed):
                 entry = dataclasses.replace(entry, item_id=f"{entry.item_id}-{seed}")
@@ -253,11 +265,11 @@ class Pushes:
         return [(row[0], _told(told)) for row in rows if (told := json.loads(row[1]))["sector"] in self.sectors]
 
     def _position(self) -> int:
-        rows = self._rows(f"SELECT sequence FROM push_position WHERE channel = '{self.channel}'")
-        return int(rows[0][0]) if rows else 0
+        rows = dict(self._rows("SELECT channel, sequence FROM push_position"))
+        return int(rows.get(self.channel, 0))
 
     def _rows(self, statement: str) -> list[Any]:
-        with closing(sqlite3.connect(self.nursery.here.home / "terralimb.sqlite")) as connection:
+        with closing(sqlite3.connect(self.here.home / "terralimb.sqlite")) as connection:
             return connection.execute(statement).fetchall()
 
 
@@ -271,7 +283,7 @@ def _first(arrived: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
 
 
 @contextmanager
-def posting(here: killing.Installation, *, seed: int) -> Iterator[Pushes]:
+def posting(nursery: killing.Nursery, here: killing.Installation, *, seed: int) -> Iterator[Pushes]:
     """Pushes to a webhook on this machine."""
     receiver = arrival.Receiver()
     sectors = ("emergency", "weather")
@@ -289,15 +301,14 @@ def posting(here: killing.Installation, *, seed: int) -> Iterator[Pushes]:
         return [json.loads(post.body) for post in whole]
 
     try:
-        with killing.nursery(here) as nursery:
-            random = np.random.default_rng(seed)
-            yield Pushes(nursery, random, "post", 0, hook.channel, frozenset(sectors), arrived)
+        random = np.random.default_rng(seed)
+        yield Pushes(nursery, here, random, "post", 0, hook.channel, frozenset(sectors), arrived)
     finally:
         receiver.close()
 
 
 @contextmanager
-def sending(here: killing.Installation, folder: Path, *, seed: int) -> Iterator[Pushes]:
+def sending(nursery: killing.Nursery, here: killing.Installation, folder: Path, *, seed: int) -> Iterator[Pushes]:
     """Pushes to a broker on this machine."""
     port = arrival.free_port()
     folder.mkdir()
@@ -313,10 +324,9 @@ def sending(here: killing.Installation, folder: Path, *, seed: int) -> Iterator[
         client.loop_start()
         client.subscribe("cq/products/#", qos=1)
         assert ready.wait(10)
-        with killing.nursery(here) as nursery:
-            sectors = frozenset(identity.SECTORS)
-            random = np.random.default_rng(seed)
-            yield Pushes(nursery, random, "send", port, "mqtt", sectors, lambda: list(got))
+        sectors = frozenset(identity.SECTORS)
+        random = np.random.default_rng(seed)
+        yield Pushes(nursery, here, random, "send", port, "mqtt", sectors, lambda: list(got))
     finally:
         client.disconnect()
         client.loop_stop()

@@ -216,7 +216,11 @@ class Observer:
         """Whatever a repetition must not change."""
         buckets = (self.here.bucket, self.here.catalogue_bucket)
         objects = [(bucket, entry.key, entry.etag) for bucket in buckets for entry in self.store.list(bucket)]
-        tables = [self._rows(f"SELECT * FROM {name}") for name in ("item", "asset", "outbox")]
+        tables = [
+            self._rows("SELECT * FROM item"),
+            self._rows("SELECT * FROM asset"),
+            self._rows("SELECT * FROM outbox"),
+        ]
         return objects, tables
 
     def _check_hidden(self) -> None:

@@ -181,6 +181,27 @@ def test_a_superseded_revision_goes_by_its_plan_and_leaves_a_tombstone(desk: Des
     assert desk.execute(made.body, made.signature).deleted == 0
 
 
+def test_when_the_newest_item_expires_the_pointer_of_its_collection_no_longer_names_it(desk: Desk) -> None:
+    desk.publish(b"first")
+    short = {"name": "short", "current_days": 1, "superseded_days": 1, "withdrawn_days": 1}
+    (desk.home / "rules.yaml").write_text(
+        json.dumps({"version": "1", "plan_valid_days": 7, "classes": [], "default": short})
+    )
+    made = retention.plan(desk.catalog, retention_rules.read(desk.home / "rules.yaml"), now=LATER, sign=desk.sign)
+    assert desk.execute(made.body, made.signature).expired == 1
+    latest = json.loads(desk.store.read(desk.cat, publication.collection_latest_key("open-water-extent")))
+    assert latest == {"collection": "open-water-extent", "id": None, "status": "empty"}
+
+
+def test_a_withdrawal_killed_after_its_transaction_is_recorded_by_the_next_and_once_only(desk: Desk) -> None:
+    desk.publish(b"first")
+    desk.catalog.withdraw(NAME, reason="wrong datum", withdrawn_at=NOON)
+    for _ in range(2):
+        desk.withdraw()
+    recorded = [line.entry for line in audit.lines(desk.home / "audit") if line.entry.event == "withdraw"]
+    assert [(entry.item_id, entry.revision) for entry in recorded] == [(NAME, 1)]
+
+
 def test_a_plan_that_is_forged_expired_or_for_something_else_deletes_nothing(desk: Desk) -> None:
     first = desk.publish(b"first")
     desk.publish(b"second")
@@ -280,7 +301,11 @@ def test_every_kind_of_difference_is_found_and_repair_deletes_nothing(desk: Desk
     desk.publish(b"other", item_id="second-item")
     assert desk.differences() == ["collection_missing"]
     desk.store.put_new(desk.bucket, "lost/data.tif", b"lost", media_type="image/tiff")
-    desk.store.put_replace(desk.cat, publication.latest_key("open-water-extent", NAME), b"{}", media_type="text/plain")
+    for key in (
+        publication.latest_key("open-water-extent", NAME),
+        publication.collection_latest_key("open-water-extent"),
+    ):
+        desk.store.put_replace(desk.cat, key, b"{}", media_type="text/plain")
     staging = object_store.ObjectStore(
         endpoint=desk.store.endpoint,
         credentials=desk.store._connection["credentials"],  # type: ignore[arg-type]
@@ -290,12 +315,12 @@ def test_every_kind_of_difference_is_found_and_repair_deletes_nothing(desk: Desk
     staging.delete(desk.bucket, done.keys["data.tif"])
     desk.store.put_new(desk.cat, publication.feed_key(99), b"{}", media_type="text/plain")
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=8)
-    kinds = ["collection_missing", "feed_missing", "feed_unknown", "missing_object", "orphan_object", "pointer_wrong"]
-    assert desk.differences(soon) == kinds
+    repairable = ["collection_missing", "feed_missing", "latest_wrong", "pointer_wrong"]
+    assert desk.differences(soon) == sorted([*repairable, "feed_unknown", "missing_object", "orphan_object"])
     assert "orphan_object" not in desk.differences()
     before = {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
     report = reconciliation.reconcile(desk.stores, now=soon, repair=True)
-    assert sorted(one.kind for one in report.repaired) == ["collection_missing", "feed_missing", "pointer_wrong"]
+    assert sorted(one.kind for one in report.repaired) == repairable
     assert sorted(one.kind for one in report.differences) == ["feed_unknown", "missing_object", "orphan_object"]
     assert before <= {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
     assert (report.database, report.store, report.feed, report.announcements) == (6, 5, 2, 2)
@@ -337,7 +362,7 @@ def test_after_a_restore_no_position_of_the_feed_is_used_twice(desk: Desk) -> No
     into = desk.home / "restored.sqlite"
     keys = signing.public_keys(desk.home)
     backup.restore(into, store=desk.store, catalogue_bucket=desk.cat, trusted=keys)
-    assert back.differences() == ["feed_unknown"]
+    assert back.differences() == ["feed_unknown", "latest_wrong"]  # what is lost was the newest
     back.publish(b"new", item_id="new-item")
     assert [one.sequence for one in back.catalog.announcements()] == [1, 3]
 

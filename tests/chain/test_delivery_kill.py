@@ -9,6 +9,7 @@ from infra import object_store
 from infra.embedded import object_store_server
 from tests.chain import delivery_killing as killing
 from tests.chain import delivery_kills as kills
+from tests.chain import delivery_laws as laws
 from tests.chain import test_delivery_push_arrival as arrival
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]
@@ -17,7 +18,6 @@ pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]
 HANDFUL = [
     ("publish", "after put data.tif"),
     ("publish", "after signature"),
-    ("publish", "before commit"),
     ("publish", "after commit"),
     ("replace", "before commit"),
     ("replace", "after put announcement"),
@@ -25,6 +25,12 @@ HANDFUL = [
     ("expire", "after delete data.tif (2)"),
     ("replace", kills.ANY_TIME),
 ]
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[killing.Nursery]:
+    with killing.open_nursery() as made:
+        yield made
 
 
 @pytest.fixture
@@ -35,8 +41,10 @@ def here(
 
 
 @pytest.fixture
-def rounds(here: killing.Installation, store: object_store.ObjectStore) -> Iterator[kills.Rounds]:
-    with kills.rounds(here, store, seed=42) as made:
+def rounds(
+    nursery: killing.Nursery, here: killing.Installation, store: object_store.ObjectStore
+) -> Iterator[kills.Rounds]:
+    with kills.rounds(nursery, here, store, seed=42) as made:
         yield made
 
 
@@ -50,10 +58,10 @@ def test_there_is_a_kill_after_everything_a_command_does_beyond_its_process(roun
     verbs = ("put ", "delete ", "commit", "audit", "list")
     for number, (command, steps) in enumerate(kills.STEPS.items(), 1):
         for first in kills.FIRST[command]:
-            rounds.nursery.finish(first, number)
+            rounds.finish(first, number)
         if command == "expire":  # of this item only: those before it go first
-            rounds.nursery.finish("expire", number - 1)
-        passed = rounds.nursery.finish(command, number).passed
+            rounds.finish("expire", number - 1)
+        passed = rounds.finish(command, number).passed
         done = {name for name in passed if name.startswith(tuple(f"after {verb}" for verb in verbs))}
         assert done <= {*steps, *(kills.STEPS["publish"] if command == "replace" else ())}, command
 
@@ -69,26 +77,37 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "command", "step", "law"), FAULTS)
 def test_a_planted_fault_breaks_its_law(
-    here: killing.Installation, store: object_store.ObjectStore, fault: str, command: str, step: str, law: str
+    nursery: killing.Nursery,
+    here: killing.Installation,
+    store: object_store.ObjectStore,
+    fault: str,
+    command: str,
+    step: str,
+    law: str,
 ) -> None:
-    with pytest.raises(AssertionError, match=law), kills.rounds(here, store, seed=1) as rounds:
+    with pytest.raises(AssertionError, match=law), kills.rounds(nursery, here, store, seed=1) as rounds:
         rounds.round(command, step, fault=fault)
 
 
-def test_what_the_store_damages_stays_invisible(rounds: kills.Rounds) -> None:
-    ended = rounds.nursery.run("publish", 1, fault="damaging")
+def test_what_the_store_damages_stays_invisible(
+    nursery: killing.Nursery, here: killing.Installation, store: object_store.ObjectStore
+) -> None:
+    ended = nursery.run(here, "publish", 1, fault="damaging")
     assert (ended.status, "VerificationError" in ended.said) == (1, True)
-    rounds.observer.check_interrupted()
-    assert rounds.observer.states() == {}
+    with laws.observing(here, store) as observer:
+        observer.check_interrupted()
+        assert observer.states() == {}
 
 
-def test_a_killed_push_to_a_webhook_loses_nothing(here: killing.Installation) -> None:
-    with kills.posting(here, seed=42) as pushes:
+def test_a_killed_push_to_a_webhook_loses_nothing(nursery: killing.Nursery, here: killing.Installation) -> None:
+    with kills.posting(nursery, here, seed=42) as pushes:
         for step in ("after post", "before commit"):
             pushes.round(step, more=12)
 
 
 @arrival.needs_broker
-def test_a_killed_push_to_a_broker_loses_nothing(here: killing.Installation, tmp_path: Path) -> None:
-    with kills.sending(here, tmp_path / "broker", seed=42) as pushes:
+def test_a_killed_push_to_a_broker_loses_nothing(
+    nursery: killing.Nursery, here: killing.Installation, tmp_path: Path
+) -> None:
+    with kills.sending(nursery, here, tmp_path / "broker", seed=42) as pushes:
         pushes.round("after send", more=25)
