@@ -128,7 +128,8 @@ def _source(
         file = key_file or chosen.service_key_file
         if file is None:
             raise typer.BadParameter("a service wants a key: --key-file, or TERRALIMB_SERVICE_KEY_FILE")
-        yield fetching.ServiceSource(url, file.read_text(encoding="utf-8").strip())
+        with fetching.ServiceSource(url, file.read_text(encoding="utf-8").strip()) as service:
+            yield service
         return
     if chosen.database_url is None and not (chosen.home / "terralimb.sqlite").exists():
         raise FileNotFoundError(
@@ -151,17 +152,23 @@ class _LocalSource:
         if found is None:
             raise fetching.FetchError(f"{item_id}: the catalogue has no such item")
         if found.state in {"withdrawn", "expired"}:
-            raise fetching.FetchError(f"{item_id} is {found.state}: {found.state_reason}")
-        return fetching.RemoteItem(item_id=item_id, revision=found.revision)
+            what = "was withdrawn" if found.state == "withdrawn" else "has expired"
+            raise fetching.FetchError(f"{item_id} {what}: {found.state_reason}")
+        return fetching.RemoteItem(
+            item_id=item_id,
+            revision=found.revision,
+            checksums={asset.name: asset.sha256 for asset in found.assets},
+        )
 
-    def url(self, item: "fetching.RemoteItem", name: str) -> str:
+    def link(self, item: "fetching.RemoteItem", name: str) -> "fetching.Link":
         from infra.delivery import download, fetching
 
         found = self.here.catalog.item(item.item_id, item.revision)
         file = None if found is None else download.file_of(found, name)
         if file is None:
             raise fetching.FetchError(f"{item.item_id}: there is no file {name}")
-        return self.here.store.presigned_url(file.bucket, file.key, lifetime=download.lifetime(file.size))
+        url = self.here.store.presigned_url(file.bucket, file.key, lifetime=download.lifetime(file.size))
+        return fetching.Link(url=url, sha256=file.sha256 or None)
 
     def public_keys(self) -> tuple[Any, ...]:
         from infra import signing

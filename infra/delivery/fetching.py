@@ -1,10 +1,23 @@
 """Verified downloads for whoever uses the products: resumed where they broke off, checked before they count.
 
 Nothing appears under its final name before its length, its hash and the signature over that hash are right. A file
-that broke off is kept as ``.<name>.part`` beside a note of what it is a part of, and goes on from there.
+that broke off is kept as ``.<name>.part`` beside a note of what it is a part of, and goes on from there. Two that fetch
+the same item into the same folder take turns.
+
+Example::
+
+    from infra.delivery import fetching
+
+    with fetching.ServiceSource("https://service.example", key) as source:
+        item = fetching.fetch(source, "open-water-extent-cq-20210901t032000z", "products")
+    print(item.revision, item.path("statistics.json").read_text(encoding="utf-8"))
 """
 
+import contextlib
 import dataclasses
+import datetime as dt
+import email.utils
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +25,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 import httpx
 
@@ -25,8 +38,17 @@ Progress = Callable[[str, int, int], None]
 _BLOCK = 1 << 20
 _ATTEMPTS = 6
 _LONGEST_PAUSE = 60.0
+#: A server that asks for more patience than this is not waited for [s].
+_PATIENCE = 300.0
+#: Who finds another at the same folder waits this long [s].
+_TURN = 600.0
+#: An attempt that brought this much does not count: it got somewhere [octet].
+_WORTHWHILE = 1 << 20
+_ENDED = -1.0
 _MANIFEST_LIMIT = 10_000_000
-_OK, _PARTIAL = 200, 206
+_OK, _PARTIAL, _MISSING, _GONE = 200, 206, 404, 410
+#: How a multihash says that 32 octets of SHA-256 follow.
+_SHA256_MARK = "1220"
 #: What is there now is not what the part was of.
 _CHANGED = frozenset({412, 416})
 _EXPIRED = frozenset({401, 403})
@@ -47,10 +69,29 @@ class RemoteItem:
         Identity.
     revision : int
         Current revision [1].
+    checksums : Mapping[str, str]
+        SHA-256 in hex of every asset of this revision, by name.
     """
 
     item_id: str
     revision: int
+    checksums: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Link:
+    """Where a file is to be had for a while.
+
+    Attributes
+    ----------
+    url : str
+        The address; a secret.
+    sha256 : str or None
+        Hash the source states for it, in hex; None where it states none, as for a signature.
+    """
+
+    url: str = dataclasses.field(repr=False)
+    sha256: str | None
 
 
 class Source(Protocol):
@@ -59,7 +100,7 @@ class Source(Protocol):
     def find(self, item_id: str) -> RemoteItem:
         """Look an item up; raises FetchError where there is none to be had."""
 
-    def url(self, item: RemoteItem, name: str) -> str:
+    def link(self, item: RemoteItem, name: str) -> Link:
         """Address of a file, good for a while; raises FetchError where there is none to be had."""
 
     def public_keys(self) -> tuple[signing.PublicKey, ...]:
@@ -109,9 +150,33 @@ class FetchedItem:
     signature: str
     files: tuple[FetchedFile, ...]
 
+    def path(self, name: str) -> Path:
+        """Where a file of it lies.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        FetchError
+            It was not fetched.
+        """
+        for file in self.files:
+            if file.path.name == name:
+                return file.path
+        there = ", ".join(file.path.name for file in self.files)
+        raise FetchError(f"{self.item_id}: {name} was not fetched; what was is {there}")
+
 
 class ServiceSource:
-    """Items of a terralimb service.
+    """Items of a terralimb service; used with ``with`` it lets go of the line at the end.
 
     Parameters
     ----------
@@ -129,6 +194,12 @@ class ServiceSource:
             headers={"Authorization": f"Bearer {key}"}, timeout=timeout, follow_redirects=False, trust_env=False
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._client.close()
+
     def find(self, item_id: str) -> RemoteItem:
         """Look an item up.
 
@@ -145,15 +216,30 @@ class ServiceSource:
         Raises
         ------
         FetchError
-            There is none to be had, or the service does not answer.
+            There is none to be had, or the service does not answer; of one that was withdrawn or has expired it says
+            why.
         """
         answer = self._get(f"/stac/search?ids={urllib.parse.quote(item_id, safe='')}&limit=1")
         features = answer.json()["features"]
         if not features:
-            raise FetchError(f"{item_id}: the service has no such item for this key")
-        return RemoteItem(item_id=item_id, revision=int(features[0]["properties"]["version"]))
+            raise FetchError(self._why_missing(item_id))
+        assets = features[0]["assets"]
+        return RemoteItem(
+            item_id=item_id,
+            revision=int(features[0]["properties"]["version"]),
+            checksums={name: _sha256_of(asset.get("file:checksum", "")) for name, asset in assets.items()},
+        )
 
-    def url(self, item: RemoteItem, name: str) -> str:
+    def _why_missing(self, item_id: str) -> str:
+        """Why a search does not find an item: it never shows those that were withdrawn."""
+        answer = self._get(f"/item/{urllib.parse.quote(item_id, safe='')}", expected=frozenset({307, 404, 410}))
+        if answer.status_code == _GONE:
+            return _described(answer)
+        if answer.status_code == _MISSING:
+            return f"{item_id}: the service has no such item for this key"
+        return f"{item_id} was published this moment: run the same command again"
+
+    def link(self, item: RemoteItem, name: str) -> Link:
         """Address of a file, good for a while.
 
         Parameters
@@ -165,8 +251,8 @@ class ServiceSource:
 
         Returns
         -------
-        str
-            The address; a secret.
+        Link
+            The address, and the hash the service states.
 
         Raises
         ------
@@ -174,7 +260,8 @@ class ServiceSource:
             There is no such file to be had.
         """
         parts = (urllib.parse.quote(part, safe="") for part in (item.item_id, str(item.revision), name))
-        return self._get("/download/" + "/".join(parts), expected=307).headers["Location"]
+        answer = self._get("/download/" + "/".join(parts), expected=frozenset({307}))
+        return Link(url=answer.headers["Location"], sha256=answer.headers.get("X-Content-SHA256"))
 
     def public_keys(self) -> tuple[signing.PublicKey, ...]:
         """Keys the service signs with, as it says.
@@ -186,27 +273,28 @@ class ServiceSource:
         """
         return signing.keys_of(self._get("/.well-known/terralimb-keys.json").json())
 
-    def _get(self, path: str, *, expected: int = _OK) -> httpx.Response:
+    def _get(self, path: str, *, expected: frozenset[int] = frozenset({_OK})) -> httpx.Response:
         for pause in _pauses():
+            asked = 0.0
             try:
                 answer = self._client.get(self.base + path)
             except httpx.HTTPError as error:
                 problem = f"{self.base} does not answer: {error}"
             else:
-                if answer.status_code == expected:
+                if answer.status_code in expected:
                     return answer
                 problem = f"{self.base}{path}: {_said(answer)}"
                 if answer.status_code not in _AGAIN:
                     break
-                pause = max(pause, _asked_pause(answer))
-            time.sleep(pause)
+                asked = _asked_pause(answer)
+            _rest(pause, asked, problem)
         raise FetchError(problem)
 
 
 def fetch(
     source: Source,
     item_id: str,
-    folder: Path,
+    folder: Path | str,
     *,
     names: frozenset[str] | None = None,
     trusted: tuple[signing.PublicKey, ...] | None = None,
@@ -214,13 +302,16 @@ def fetch(
 ) -> FetchedItem:
     """Fetch the current revision of an item into ``folder/<item id>/r<revision>``.
 
+    The signature proves item, files and hashes. It does not hold the number of the revision: that these files are the
+    current revision is the word of the source, and the manifest must be the one it states for that number.
+
     Parameters
     ----------
     source : Source
         Where it comes from.
     item_id : str
         Identity.
-    folder : Path
+    folder : Path or str
         Where it goes.
     names : frozenset of str or None
         Files wanted; None for all.
@@ -243,19 +334,20 @@ def fetch(
         raise FetchError(f"{item_id!r} cannot be the name of a folder")
     item = source.find(item_id)
     keys = source.public_keys() if trusted is None else trusted
-    manifest, signature = _signed_manifest(source, item, keys)
-    files = _files(manifest, item)
-    unknown = sorted((names or frozenset()) - set(files))
-    if unknown:
-        raise FetchError(f"{item_id} has no file {', '.join(unknown)}; it has {', '.join(sorted(files))}")
-    target = folder / item.item_id / f"r{item.revision}"
-    target.mkdir(parents=True, exist_ok=True)
+    target = Path(folder) / item.item_id / f"r{item.revision}"
     with httpx.Client(timeout=30.0, trust_env=False) as line:
-        fetched = [
-            _fetched_file(line, source, item, name, entry, target, progress)
-            for name, entry in sorted(files.items())
-            if names is None or name in names
-        ]
+        manifest, signature = _signed_manifest(line, source, item, keys)
+        files = _files(manifest, item)
+        unknown = sorted((names or frozenset()) - set(files))
+        if unknown:
+            raise FetchError(f"{item_id} has no file {', '.join(unknown)}; it has {', '.join(sorted(files))}")
+        target.mkdir(parents=True, exist_ok=True)
+        with _turn_at(target):
+            fetched = [
+                _fetched_file(line, source, item, name, entry, target, progress)
+                for name, entry in sorted(files.items())
+                if names is None or name in names
+            ]
     return FetchedItem(item_id=item_id, revision=item.revision, signature=signature, files=tuple(fetched))
 
 
@@ -263,11 +355,10 @@ def fetch(
 
 
 def _signed_manifest(
-    source: Source, item: RemoteItem, keys: tuple[signing.PublicKey, ...]
+    line: httpx.Client, source: Source, item: RemoteItem, keys: tuple[signing.PublicKey, ...]
 ) -> tuple[Mapping[str, Any], str]:
-    with httpx.Client(timeout=30.0, trust_env=False) as line:
-        body = _small(line, source, item, publication.MANIFEST_NAME)
-        signature = _small(line, source, item, publication.SIGNATURE_NAME)
+    body, stated = _small(line, source, item, publication.MANIFEST_NAME)
+    signature, _ = _small(line, source, item, publication.SIGNATURE_NAME)
     try:
         said = signing.verify(keys, body, signature)
     except minisign.SignatureError as error:
@@ -279,22 +370,28 @@ def _signed_manifest(
         raise FetchError(f"{item.item_id}: what was signed is no manifest") from None
     if of != item.item_id:
         raise FetchError(f"{item.item_id}: the signed manifest is that of {of!r}")
+    if stated is None or hashlib.sha256(body).hexdigest() != stated.lower():
+        raise FetchError(f"{item.item_id}: the manifest is signed, but not the one stated for revision {item.revision}")
     return manifest, f"{said} (key {minisign.signer_id(signature)})"
 
 
-def _small(line: httpx.Client, source: Source, item: RemoteItem, name: str) -> bytes:
+def _small(line: httpx.Client, source: Source, item: RemoteItem, name: str) -> tuple[bytes, str | None]:
+    """Content of a small file, and the hash the source states for it."""
     for pause in _pauses():
+        asked = 0.0
         try:
-            answer = line.get(source.url(item, name))
+            link = source.link(item, name)
+            answer = line.get(link.url)
         except httpx.HTTPError as error:
             problem = str(error)
         else:
             if answer.status_code == _OK and len(answer.content) <= _MANIFEST_LIMIT:
-                return answer.content
+                return answer.content, link.sha256
             problem = _said(answer)
             if answer.status_code not in _AGAIN | _EXPIRED:
                 break
-        time.sleep(pause)
+            asked = _asked_pause(answer)
+        _rest(pause, asked, f"{item.item_id}: {name}: {problem}")
     raise FetchError(f"{item.item_id}: {name} cannot be had: {problem}")
 
 
@@ -306,12 +403,47 @@ def _files(manifest: Mapping[str, Any], item: RemoteItem) -> dict[str, Mapping[s
             raise FetchError(f"{item.item_id}: the manifest lists a file {name!r}, which is no plain name")
         if not isinstance(entry, dict) or not {"sha256", "size"} <= set(entry):
             raise FetchError(f"{item.item_id}: the manifest states no hash and size of {name!r}")
+    signed = {name: str(entry["sha256"]) for name, entry in files.items()}
+    other = sorted(name for name, sha256 in item.checksums.items() if signed.get(name) != sha256)
+    if other:
+        raise FetchError(f"{item.item_id}: what was signed of {', '.join(other)} is not what the catalogue states")
     return files
 
 
 def _is_plain(name: str) -> bool:
     """Tell whether a name stays in its folder, and out of the way of parts and their notes."""
     return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")
+
+
+# One folder
+
+
+@contextlib.contextmanager
+def _turn_at(folder: Path) -> Iterator[None]:
+    """Hold a folder: two that write the same part would spoil it, so the second waits and finds the work done."""
+    path, deadline = folder / ".fetching.lock", time.monotonic() + _TURN
+    while (held := _taken(path)) is None:
+        if time.monotonic() > deadline:
+            raise FetchError(f"another process has been fetching into {folder} for {_TURN:.0f} s: see to that one")
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        held.close()
+
+
+def _taken(path: Path) -> IO[str] | None:
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it before removes the name while it still holds the file: a file without a name holds nobody.
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
 
 
 # One file
@@ -389,30 +521,33 @@ def _transfer(
         transferred += added
         progress(name, min(at, size), size)
 
-    for pause in _pauses():
-        have = part.length() if part.etag(sha256) else 0
+    pauses = _pauses()
+    while (pause := next(pauses, _ENDED)) != _ENDED:
+        have, before, asked = part.length() if part.etag(sha256) else 0, transferred, 0.0
         if have == size and part.etag(sha256):
             return transferred
         try:
-            url = source.url(item, name)
-            _one_transfer(line, url, part, sha256, have, size, told)
+            _one_transfer(line, source.link(item, name).url, part, sha256, have, size, told)
             if part.length() >= size:
                 return transferred
             problem = f"the line ended after {part.length()} of {size} octets"
         except httpx.HTTPError as error:
             problem = f"the line broke: {error or type(error).__name__}"
         except _RefusedError as refusal:
-            problem = str(refusal)
+            problem, asked = str(refusal), refusal.asked
             if refusal.status not in _AGAIN | _EXPIRED | _CHANGED | {_OK, _PARTIAL}:
                 break
-        time.sleep(pause)
+        if transferred - before >= _WORTHWHILE:
+            pauses = _pauses()
+        _rest(pause, asked, f"{item.item_id}: {name}: {problem}")
     raise FetchError(f"{item.item_id}: {name}: {problem}; what has come is kept, run the same command to go on")
 
 
 class _RefusedError(Exception):
-    def __init__(self, status: int, said: str) -> None:
+    def __init__(self, status: int, said: str, asked: float = 0.0) -> None:
         super().__init__(said)
         self.status = status
+        self.asked = asked
 
 
 def _one_transfer(
@@ -427,12 +562,17 @@ def _one_transfer(
             part.drop()  # to begin again
         if answer.status_code not in {_OK, _PARTIAL}:
             answer.read()
-            raise _RefusedError(answer.status_code, _said(answer))
+            raise _RefusedError(answer.status_code, _said(answer), _asked_pause(answer))
         start = have if answer.status_code == _PARTIAL else 0
         _check_extent(answer, start, size)
+        mark = answer.headers.get("ETag")
+        if have and not start and "Content-Length" not in answer.headers and mark != etag:
+            # Such as an error page under status 200: what has come is worth more than that.
+            raise _RefusedError(_OK, f"the rest was asked for, something of no stated length came {_kind(answer)}")
         if start == 0:
             part.path.unlink(missing_ok=True)
-            part.begin(sha256, answer.headers.get("ETag"))
+            # A weak mark never matches, by the rules of HTTP: nothing could go on from it.
+            part.begin(sha256, None if mark is None or mark.startswith("W/") else mark)
         _write(answer, part.path, start, size, told)
 
 
@@ -483,21 +623,49 @@ def _hash(path: Path) -> tuple[str, int]:
 # Answers
 
 
-def _pauses() -> Iterator[float]:
-    """Pauses after each attempt [s]."""
-    for attempt in range(_ATTEMPTS):
-        yield 0.0 if attempt == _ATTEMPTS - 1 else min(_LONGEST_PAUSE, 0.2 * 3.0**attempt)
+def _pauses() -> Iterator[float | None]:
+    """Pauses after each attempt [s]; None after the last."""
+    for attempt in range(_ATTEMPTS - 1):
+        yield min(_LONGEST_PAUSE, 0.2 * 3.0**attempt)
+    yield None
+
+
+def _rest(pause: float | None, asked: float, problem: str) -> None:
+    """Pause before the next attempt, as long as was asked for, if that is within reason."""
+    if asked > _PATIENCE:
+        raise FetchError(f"{problem}; it asks to come back in {asked:.0f} s")
+    if pause is not None:
+        time.sleep(max(pause, asked))
 
 
 def _asked_pause(answer: httpx.Response) -> float:
-    text = answer.headers.get("Retry-After", "0")
-    return min(_LONGEST_PAUSE, float(text)) if text.isdigit() else 0.0
+    """Patience a server asks for [s]: a number of seconds, or an instant."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        instant = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (instant.replace(tzinfo=instant.tzinfo or dt.UTC) - dt.datetime.now(dt.UTC)).total_seconds())
 
 
 def _said(answer: httpx.Response) -> str:
     """What an answer says, without the address: a link is a secret."""
+    return f"status {answer.status_code}, {_described(answer)}"
+
+
+def _described(answer: httpx.Response) -> str:
     try:
-        told = answer.json()["description"]
+        return str(answer.json()["description"])
     except (ValueError, KeyError, TypeError):
-        told = answer.reason_phrase
-    return f"status {answer.status_code}, {told}"
+        return answer.reason_phrase
+
+
+def _kind(answer: httpx.Response) -> str:
+    return f"({answer.headers.get('Content-Type', 'of no stated kind')[:60]})"
+
+
+def _sha256_of(multihash: str) -> str:
+    """SHA-256 in hex within a multihash; empty, which equals no hash, where it holds another."""
+    return multihash[len(_SHA256_MARK) :] if multihash.startswith(_SHA256_MARK) else ""

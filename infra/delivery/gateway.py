@@ -39,7 +39,13 @@ Send = Callable[[Any], Awaitable[None]]
 OPEN_PATHS = frozenset({"/health", "/stac/api", "/stac/api.html", "/.well-known/terralimb-keys.json"})
 
 #: What an identity must be allowed for each first part of an address.
-_NEEDED: dict[str, entitlement.Scope] = {"stac": "search", "feed": "feed", "download": "download", "latest": "search"}
+_NEEDED: dict[str, entitlement.Scope] = {
+    "stac": "search",
+    "feed": "feed",
+    "download": "download",
+    "latest": "search",
+    "item": "search",
+}
 
 _LOG = logging.getLogger(__name__)
 _BODY_LIMIT = 1_000_000
@@ -97,6 +103,7 @@ def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None
             routing.Route("/feed", pages.feed_json),
             routing.Route("/feed.atom", pages.feed_atom),
             routing.Route("/latest/{collection}", pages.latest),
+            routing.Route("/item/{item_id}", pages.item),
             routing.Route("/download/{item_id}/{revision}/{name}", pages.download),
             routing.Route("/health", pages.health),
             routing.Route("/.well-known/terralimb-keys.json", pages.public_keys),
@@ -231,6 +238,19 @@ class _Pages:
             return _error(404, "NotFound", "there is no such collection, or no item in it")
         (item,) = page.items
         place = _address(request)("stac", "collections", item.collection, "items", item.item_id)
+        return responses.Response(status_code=307, headers={"Location": place})
+
+    async def item(self, request: requests.Request) -> responses.Response:
+        """Lead to an item by its identity alone, or say why it is gone: a search never shows one that is."""
+        found = await concurrency.run_in_threadpool(
+            self.downloads.search.item, _principal(request), request.path_params["item_id"]
+        )
+        if found is None:
+            return _error(404, "NotFound", "there is no such item")
+        if found.state in {"withdrawn", "expired"}:
+            what = "was withdrawn" if found.state == "withdrawn" else "has expired"
+            return _error(410, "Withdrawn", f"{found.item_id} {what}: {found.state_reason}")
+        place = _address(request)("stac", "collections", found.collection, "items", found.item_id)
         return responses.Response(status_code=307, headers={"Location": place})
 
     async def download(self, request: requests.Request) -> responses.Response:

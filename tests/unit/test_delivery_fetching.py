@@ -1,17 +1,24 @@
 """Verified downloads: whatever the line, the link or the server does, a file is whole and right or it is not there."""
 
 import dataclasses
+import datetime as dt
+import email.utils
+import fcntl
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from http import server
 from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from infra import signing
 from infra.delivery import fetching
@@ -94,10 +101,14 @@ class Desk:
     tickets: set[str] = dataclasses.field(default_factory=set)
     asked: list[tuple[str, str | None, str | None]] = dataclasses.field(default_factory=list)
     links: int = 0
+    #: What the catalogue states: the hash of the manifest, and those of the assets.
+    stated: dict[str, str] = dataclasses.field(default_factory=dict)
+    checksums: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def sign(self, manifest: object) -> None:
         body = json.dumps(manifest).encode()
         self.files["MANIFEST.json"] = body
+        self.stated = {"MANIFEST.json": hashlib.sha256(body).hexdigest()}
         self.files["MANIFEST.json.minisig"] = signing.sign(self.home, body, f"{ITEM} revision 1")
 
     def publish(self, files: dict[str, bytes], item_id: str = ITEM) -> None:
@@ -107,12 +118,12 @@ class Desk:
     # The source
 
     def find(self, item_id: str) -> fetching.RemoteItem:
-        return fetching.RemoteItem(item_id=item_id, revision=1)
+        return fetching.RemoteItem(item_id=item_id, revision=1, checksums=self.checksums)
 
-    def url(self, _item: fetching.RemoteItem, name: str) -> str:
+    def link(self, _item: fetching.RemoteItem, name: str) -> fetching.Link:
         self.links += 1
         self.tickets.add(f"ticket={self.links}")
-        return f"{self.address}/{name}?ticket={self.links}"
+        return fetching.Link(url=f"{self.address}/{name}?ticket={self.links}", sha256=self.stated.get(name))
 
     def public_keys(self) -> tuple[signing.PublicKey, ...]:
         return signing.public_keys(self.home)
@@ -143,7 +154,7 @@ def listed(body: bytes) -> dict[str, object]:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setattr(fetching, "_pauses", lambda: iter([0.0] * 6))
+    monkeypatch.setattr(fetching, "_pauses", lambda: iter((0.0,) * 5 + (None,)))
     with _Server(("127.0.0.1", 0), _Answer) as files:
         made = Desk(f"http://127.0.0.1:{files.server_address[1]}", tmp_path / "keys", tmp_path / "got")
         files.desk = made
@@ -402,6 +413,29 @@ def test_the_signed_manifest_of_another_item_is_refused(desk: Desk) -> None:
     assert desk.everything() == set()
 
 
+def test_the_signed_manifest_of_another_revision_is_refused(desk: Desk) -> None:
+    desk.publish({LARGE: BODY[::-1], SMALL: b"{}"})
+    stale = dict(desk.files)
+    desk.publish({LARGE: BODY, SMALL: b"{}"})
+    desk.files = stale  # whoever holds the store puts an earlier revision, whole and signed, in the place of this one
+    with pytest.raises(fetching.FetchError, match="not the one stated for revision 1"):
+        desk.fetch()
+    desk.stated = {}
+    with pytest.raises(fetching.FetchError, match="not the one stated for revision 1"):
+        desk.fetch()
+    assert desk.everything() == set()
+
+
+@pytest.mark.parametrize("checksums", [{LARGE: "0" * 64}, {"gone.tif": str(hashlib.sha256(BODY).hexdigest())}])
+def test_what_was_signed_and_what_the_catalogue_shows_are_the_same(desk: Desk, checksums: dict[str, str]) -> None:
+    desk.checksums = {SMALL: str(listed(b"{}")["sha256"]), **checksums}
+    with pytest.raises(fetching.FetchError, match=rf"what was signed of {next(iter(checksums))} is not what the cata"):
+        desk.fetch()
+    assert desk.everything() == set()
+    desk.checksums = {LARGE: str(listed(BODY)["sha256"])}
+    assert desk.fetch().files
+
+
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
@@ -453,8 +487,153 @@ def test_a_file_the_item_does_not_have_is_named_beside_those_it_has(desk: Desk) 
 def test_pauses_grow_and_end() -> None:
     pauses = list(fetching._pauses())
     assert len(pauses) == 6
-    assert pauses[:-1] == sorted(pauses[:-1])
-    assert pauses[-1] == 0
+    grown = [pause for pause in pauses[:-1] if pause is not None]
+    assert len(grown) == 5
+    assert grown == sorted(grown)
+    assert pauses[-1] is None  # nobody waits after the last attempt
+
+
+# What servers, lines and links do
+
+
+def whole(answer: _Answer, body: bytes, _start: int) -> None:
+    answer.reply(200, body, {"ETag": etag(body)})
+
+
+def page_of_no_length(answer: _Answer, _body: bytes, _start: int) -> None:
+    unmeasured(answer, b"<html>Please log in</html>", 0)
+
+
+PAGE = b"<html>busy</html>"
+TROUBLES: dict[str, Trouble] = {
+    "link ended": says(403, b"<Error>Request has expired</Error>"),
+    "busy": says(503, PAGE, **{"Content-Type": "text/html"}),
+    "too fast": says(429, PAGE),
+    "page": says(200, PAGE, **{"Content-Type": "text/html"}),
+    "page of no length": page_of_no_length,
+    "changed": says(412, b"<Error/>"),
+    "beyond the end": says(416, b"<Error/>"),
+    "range ignored": whole,
+}
+
+
+@hypothesis.settings(
+    max_examples=20, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(
+    met=st.lists(st.integers(0, len(BODY) - 1) | st.sampled_from(sorted(TROUBLES)), max_size=7),
+    left=st.none() | st.integers(0, len(BODY) + 1),
+)
+def test_whatever_is_met_on_the_way_a_file_is_whole_or_not_there(
+    desk: Desk, met: list[int | str], left: int | None
+) -> None:
+    shutil.rmtree(desk.folder, ignore_errors=True)
+    if left is not None:
+        desk.target.mkdir(parents=True)
+        (desk.target / f".{LARGE}.part").write_bytes((BODY + b"x")[:left])
+        note = {"sha256": listed(BODY)["sha256"], "etag": etag(BODY)}
+        (desk.target / f".{LARGE}.part.json").write_text(json.dumps(note))
+    desk.troubles[LARGE] = [breaks_after(each) if isinstance(each, int) else TROUBLES[each] for each in met]
+    try:
+        desk.fetch()
+    except fetching.FetchError:
+        assert LARGE not in desk.present()
+        assert len(met) >= 6 or left == len(BODY) + 1
+        desk.troubles[LARGE] = []
+        desk.fetch()
+    assert (desk.target / LARGE).read_bytes() == BODY
+    assert desk.everything() == {LARGE, SMALL}
+
+
+def test_a_page_in_the_place_of_the_rest_does_not_cost_what_has_come(desk: Desk) -> None:
+    desk.troubles[LARGE] = [breaks_after(200_000), page_of_no_length]
+    (file,) = desk.fetch(names=frozenset({LARGE})).files
+    assert [span for span, _ in desk.requests()] == [None, "bytes=200000-", "bytes=200000-"]
+    assert file.transferred == len(BODY)
+
+
+def test_a_line_that_breaks_often_and_gets_somewhere_each_time_arrives(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_WORTHWHILE", 20_000)
+    desk.troubles[LARGE] = [breaks_after(20_000)] * 15
+    (file,) = desk.fetch(names=frozenset({LARGE})).files
+    assert file.transferred == len(BODY)
+    assert len(desk.requests()) == 16
+
+
+def test_a_weak_mark_of_content_is_not_gone_on_from(desk: Desk) -> None:
+    def weak(answer: _Answer, body: bytes, start: int) -> None:
+        answer.reply(200, body[start:], {"ETag": f"W/{etag(body)}"}, sent=1000)
+
+    desk.troubles[LARGE] = [weak]
+    desk.fetch()
+    assert desk.requests() == [(None, None), (None, None)]
+    assert (desk.target / LARGE).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("name", [LARGE, "MANIFEST.json"])
+def test_a_server_that_asks_for_patience_is_given_it_within_reason(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(fetching.time, "sleep", slept.append)
+    soon = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=100), usegmt=True)
+    desk.troubles[name] = [says(429, PAGE, **{"Retry-After": "7"}), says(503, PAGE, **{"Retry-After": soon})]
+    desk.fetch()
+    assert slept[0] == 7
+    assert 50 < slept[1] <= 100
+    shutil.rmtree(desk.folder)
+    desk.troubles[name] = [says(429, PAGE, **{"Retry-After": "3600"})] * 6
+    before = len(desk.requests(name))
+    with pytest.raises(fetching.FetchError, match=r"status 429.* asks to come back in 3600 s"):
+        desk.fetch()
+    assert len(desk.requests(name)) == before + 1
+    assert desk.present() == set()
+
+
+# Two at once
+
+
+def test_two_at_once_fetch_a_file_once_and_both_have_it(desk: Desk) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(answer: _Answer, body: bytes, start: int) -> None:
+        begun.set()
+        go_on.wait(10)
+        answer.serve(body, start)
+
+    desk.troubles[LARGE] = [slowly]
+    with futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(desk.fetch)
+        assert begun.wait(10)
+        second = pool.submit(desk.fetch)
+        assert not futures.wait([second], timeout=0.3).done
+        go_on.set()
+        assert [file.transferred for file in first.result().files] == [len(BODY), 2]
+        assert [file.transferred for file in second.result().files] == [0, 0]
+    assert len(desk.requests()) == 1
+    assert desk.everything() == {LARGE, SMALL}
+
+
+def test_who_waits_too_long_for_another_is_told_and_what_a_dead_one_left_holds_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_TURN", 0.0)
+    desk.target.mkdir(parents=True)
+    with (desk.target / ".fetching.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(fetching.FetchError, match="another process has been fetching into"):
+            desk.fetch()
+    assert desk.fetch().files
+    assert desk.everything() == {LARGE, SMALL}
+
+
+def test_files_are_found_by_their_names(desk: Desk) -> None:
+    done = fetching.fetch(desk, ITEM, str(desk.folder))
+    assert done.path(SMALL).read_bytes() == b"{}"
+    with pytest.raises(fetching.FetchError, match=r"nothing\.nc was not fetched; what was is data\.tif, statistics"):
+        done.path("nothing.nc")
 
 
 # The service as a source
@@ -465,7 +644,7 @@ def service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[fetching.ServiceSource, dict[str, list[httpx.Response]]]]:
     """A source whose service answers what it is told to."""
-    monkeypatch.setattr(fetching, "_pauses", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(fetching, "_pauses", lambda: iter((0.0, 0.0, None)))
     answers: dict[str, list[httpx.Response]] = {}
     source = fetching.ServiceSource("http://service.test/", "the-key")
     source._client.close()
@@ -487,13 +666,14 @@ def test_a_service_is_asked_again_while_it_is_busy_and_links_are_taken_not_follo
     service: tuple[fetching.ServiceSource, dict[str, list[httpx.Response]]], desk: Desk
 ) -> None:
     source, answers = service
-    found = {"features": [{"properties": {"version": "3"}}]}
+    asset = {"file:checksum": "1220" + "ab" * 32}
+    found = {"features": [{"properties": {"version": "3"}, "assets": {"data x.tif": asset}}]}
     answers["/stac/search?ids=a%2Fb&limit=1"] = [httpx.Response(429, headers={"Retry-After": "0"}), _json(found)]
     item = source.find("a/b")
-    assert item == fetching.RemoteItem(item_id="a/b", revision=3)
-    link = httpx.Response(307, headers={"Location": "http://store.test/x?signature=s"})
+    assert item == fetching.RemoteItem(item_id="a/b", revision=3, checksums={"data x.tif": "ab" * 32})
+    link = httpx.Response(307, headers={"Location": "http://store.test/x?signature=s", "X-Content-SHA256": "cd" * 32})
     answers["/download/a%2Fb/3/data%20x.tif"] = [httpx.Response(503), link]
-    assert source.url(item, "data x.tif") == "http://store.test/x?signature=s"
+    assert source.link(item, "data x.tif") == fetching.Link(url="http://store.test/x?signature=s", sha256="cd" * 32)
     answers["/.well-known/terralimb-keys.json"] = [_json(signing.document(desk.public_keys()))]
     assert source.public_keys() == desk.public_keys()
 
@@ -502,9 +682,12 @@ def test_what_a_service_refuses_is_told_once_in_its_words(
     service: tuple[fetching.ServiceSource, dict[str, list[httpx.Response]]],
 ) -> None:
     source, answers = service
-    answers["/stac/search?ids=a&limit=1"] = [_json({"features": []})]
-    with pytest.raises(fetching.FetchError, match="no such item for this key"):
-        source.find("a")
+    answers["/stac/search?ids=a&limit=1"] = [_json({"features": []}) for _ in range(3)]
+    gone = httpx.Response(410, json={"description": "a was withdrawn: cloud taken for water"})
+    answers["/item/a"] = [httpx.Response(404), gone, httpx.Response(307, headers={"Location": "http://x.test"})]
+    for told in ("no such item for this key", "^a was withdrawn: cloud taken for water$", "run the same command again"):
+        with pytest.raises(fetching.FetchError, match=told):
+            source.find("a")
     answers["/stac/search?ids=a&limit=1"] = [httpx.Response(401, json={"description": "the key has expired"})]
     with pytest.raises(fetching.FetchError, match="status 401, the key has expired"):
         source.find("a")

@@ -136,8 +136,10 @@ def test_no_way_of_asking_shows_an_item_the_rule_does_not_permit_nor_how_many_th
         seen = entry.item_id in mine
         item = desk.get(f"/stac/collections/{entry.collection}/items/{entry.item_id}", key)
         file = desk.get(f"/download/{entry.item_id}/1/data", key)
-        good = (410, 410) if entry.item_id == WITHDRAWN else (200, 307)
-        assert (item.status_code, file.status_code) == (good if seen else (404, 404))
+        place = desk.get(f"/item/{entry.item_id}", key)
+        good = (410, 410, 410) if entry.item_id == WITHDRAWN else (200, 307, 307)
+        assert (item.status_code, file.status_code, place.status_code) == (good if seen else (404, 404, 404))
+        assert place.headers.get("location") == (str(item.url) if item.status_code == 200 else None)
 
 
 def test_what_is_not_there_and_what_is_not_shown_read_the_same(desk: Desk) -> None:
@@ -146,6 +148,7 @@ def test_what_is_not_there_and_what_is_not_shown_read_the_same(desk: Desk) -> No
     for shown, absent in (
         (f"/download/{foreign.item_id}/1/data", "/download/no-such-item/1/data"),
         (f"/stac/collections/{foreign.collection}", "/stac/collections/no-such"),
+        (f"/item/{foreign.item_id}", "/item/no-such"),
     ):
         one, other = desk.get(shown, key), desk.get(absent, key)
         assert one.status_code == other.status_code == 404
@@ -153,7 +156,18 @@ def test_what_is_not_there_and_what_is_not_shown_read_the_same(desk: Desk) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/stac/", "/stac/search", "/stac/collections", "/feed", "/feed.atom", "/download/a/1/b", "/nothing"]
+    "path",
+    [
+        "/",
+        "/stac/",
+        "/stac/search",
+        "/stac/collections",
+        "/feed",
+        "/feed.atom",
+        "/download/a/1/b",
+        "/item/a",
+        "/nothing",
+    ],
 )
 def test_nobody_unknown_gets_an_answer_from_an_address_that_is_not_open(desk: Desk, path: str) -> None:
     refused = desk.get(path, None)
@@ -187,7 +201,8 @@ def test_a_key_that_does_not_hold_opens_nothing_and_the_record_says_why_without_
 
 
 @pytest.mark.parametrize(
-    ("scope", "path"), [("search", "/stac/search"), ("feed", "/feed"), ("download", "/download/x/1/y")]
+    ("scope", "path"),
+    [("search", "/stac/search"), ("feed", "/feed"), ("download", "/download/x/1/y"), ("search", "/item/x")],
 )
 def test_a_key_without_the_scope_is_refused(desk: Desk, scope: str, path: str) -> None:
     key = desk.key(scopes=[name for name in entitlement.SCOPES if name != scope])
@@ -207,7 +222,8 @@ def test_positions_of_one_agency_mean_nothing_to_another(desk: Desk) -> None:
 
 def test_a_withdrawn_item_says_why_it_is_gone(desk: Desk) -> None:
     key = desk.key()
-    for path in (f"/download/{WITHDRAWN}/1/data", f"/stac/collections/{ENTRIES[4].collection}/items/{WITHDRAWN}"):
+    in_collection = f"/stac/collections/{ENTRIES[4].collection}/items/{WITHDRAWN}"
+    for path in (f"/download/{WITHDRAWN}/1/data", in_collection, f"/item/{WITHDRAWN}"):
         answer = desk.get(path, key)
         assert answer.status_code == 410
         assert "the wrong scene 场景有误" in answer.json()["description"]
