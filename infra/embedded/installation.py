@@ -1,4 +1,4 @@
-"""Everything this machine runs by itself: object store, ledger and, where wanted, the scheduler with its database."""
+"""Everything this machine runs by itself: object store, ledger and, where wanted, delivery service and scheduler."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from infra import database, object_store, settings
-from infra.embedded import daemon, metadata_database, object_store_server, scheduler
+from infra.embedded import daemon, delivery_server, metadata_database, object_store_server, scheduler
 from infra.stages import workspace
 
 Announce = Callable[[str], None]
@@ -20,6 +20,7 @@ class Installation:
     settings: settings.Settings
     workspace: workspace.Workspace
     scheduler: scheduler.Scheduler | None
+    delivery: delivery_server.DeliveryServer | None = None
 
 
 class InstallationBusyError(Exception):
@@ -27,7 +28,9 @@ class InstallationBusyError(Exception):
 
 
 @contextlib.contextmanager
-def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announce) -> Iterator[Installation]:
+def running(
+    chosen: settings.Settings, *, with_scheduler: bool, with_delivery: bool = False, announce: Announce
+) -> Iterator[Installation]:
     """Start the servers, and end them however the block is left.
 
     Raises
@@ -47,8 +50,9 @@ def running(chosen: settings.Settings, *, with_scheduler: bool, announce: Announ
         for name in settings.BUCKETS:
             store.create_bucket(chosen.bucket(name))
         database.upgrade(chosen.resolved_database_url())
+        delivery = _delivery(chosen, stack, announce) if with_delivery else None
         airflow = _scheduler(chosen, stack, announce) if with_scheduler else None
-        yield Installation(chosen, workspace.open_workspace(chosen), airflow)
+        yield Installation(chosen, workspace.open_workspace(chosen), airflow, delivery)
 
 
 @contextlib.contextmanager
@@ -99,6 +103,15 @@ def _with_object_store(chosen: settings.Settings, stack: contextlib.ExitStack) -
     return chosen.model_copy(
         update={"s3_endpoint_url": server.endpoint_url, "s3_credentials_file": server.credentials_file}
     )
+
+
+def _delivery(
+    chosen: settings.Settings, stack: contextlib.ExitStack, announce: Announce
+) -> delivery_server.DeliveryServer:
+    announce("starting the delivery service")
+    service = delivery_server.start(chosen.home, environment=environment(chosen))
+    stack.callback(service.stop)
+    return service
 
 
 def _scheduler(chosen: settings.Settings, stack: contextlib.ExitStack, announce: Announce) -> scheduler.Scheduler:

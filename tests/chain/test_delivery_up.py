@@ -1,0 +1,163 @@
+"""`terralimb up` keeps the delivery service running with the rest, and what it serves can be fetched and believed."""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import catalog_store, database, publication, settings, signing
+from infra.delivery import identity
+from infra.embedded import daemon, delivery_server, object_store_server
+from products import stac
+
+pytestmark = pytest.mark.chain
+
+NAME = "open-water-extent-cq-20210901t032000z"
+NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
+TERRALIMB = [sys.executable, "-c", "from infra import cli; cli.main()"]
+FIELDS = stac.ItemFields(
+    product_code="open-water-extent",
+    title="Open water extent",
+    title_zh="开阔水面范围",
+    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
+    bbox=(106.0, 29.0, 107.0, 30.0),
+    start=NOON,
+    quality_level="rapid",
+)
+
+
+def waited(condition: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.1)
+    return condition()
+
+
+@dataclasses.dataclass
+class Running:
+    home: Path
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    @property
+    def url(self) -> str:
+        (line,) = [line for line in self.said.splitlines() if line.startswith("STAC API")]
+        return line.split()[2].removesuffix("/stac/")
+
+    @property
+    def service(self) -> daemon.Daemon:
+        return delivery_server.server(self.home, 0, {})
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*TERRALIMB, *arguments], env=environment(self.home), capture_output=True, text=True, check=False
+        )
+
+
+def environment(home: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TERRALIMB_")}
+    return {**inherited, "TERRALIMB_HOME": str(home), "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Running]:
+    home, output = tmp_path / "home", tmp_path / "output"
+    with output.open("wb") as written:
+        child = subprocess.Popen(
+            [*TERRALIMB, "up", "--no-airflow"], env=environment(home), stdout=written, stderr=subprocess.STDOUT
+        )
+    running = Running(home, child, output)
+    try:
+        assert waited(lambda: "Ctrl-C" in running.said or child.poll() is not None, 150)
+        assert child.poll() is None, running.said
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+        child.wait(60)
+
+
+def published(running: Running) -> catalog_store.CatalogStore:
+    server = object_store_server.running(running.home)
+    assert server is not None
+    store = server.connect()
+    chosen = settings.Settings(home=running.home)
+    catalog = catalog_store.CatalogStore(database.engine(chosen.resolved_database_url()))
+    publication.publish_package(
+        item_id=NAME,
+        collection="open-water-extent",
+        sector="transport",
+        fields=FIELDS,
+        assets={"data.tif": publication.AssetContent(os.urandom(100_000), "image/tiff", ("data",))},
+        store=store,
+        catalog=catalog,
+        bucket=chosen.bucket("products"),
+        key_prefix="open-water-extent/v1",
+        catalogue_bucket=chosen.bucket("catalogue"),
+        signer=functools.partial(signing.sign, running.home),
+    )
+    return catalog
+
+
+def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all_of_it(
+    up: Running, tmp_path: Path
+) -> None:
+    catalog = published(up)
+    key, out = tmp_path / "key", tmp_path / "got"
+    key.write_text(
+        identity.create(
+            catalog.engine,
+            agency="cq-roads",
+            sectors=("transport",),
+            scopes=("search", "download"),
+            expires_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
+        )
+    )
+    asked = ("fetch", NAME, "--out", str(out), "--url", up.url, "--key-file", str(key))
+    made = up.run(*asked)
+    assert made.returncode == 0, made.stderr
+    assert (out / NAME / "r1" / "data.tif").stat().st_size == 100_000
+
+    first = up.service.pid()
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    assert waited(lambda: delivery_server.answers(up.url) and up.service.pid() not in {None, first}, 90), up.said
+    assert "was started again" in up.said
+
+    catalog.withdraw(NAME, reason="cloud was taken for water 云误判为水", withdrawn_at=dt.datetime.now(dt.UTC))
+    for way in (asked, asked[:4]):
+        gone = up.run(*way)
+        assert (gone.returncode, gone.stdout) == (1, "")
+        assert gone.stderr == f"terralimb: {NAME} was withdrawn: cloud was taken for water 云误判为水\n"
+
+    url, last = up.url, up.service.pid()
+    assert last is not None
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(60) == 0, up.said
+    assert not delivery_server.answers(url)
+    assert daemon.start_ticks(last) is None
+    assert object_store_server.running(up.home) is None
+
+
+def test_a_service_that_stops_again_and_again_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    broken = daemon.Daemon("service", ["sh", "-c", "echo the port is taken"], tmp_path)
+    running = delivery_server.DeliveryServer("http://127.0.0.1:9", broken)
+    for _ in range(delivery_server.RESTARTS):
+        assert running.started_again()
+        assert waited(lambda: broken.pid() is None, 10)
+    with pytest.raises(daemon.DaemonError, match=r"stopped 6 times in 120 s(.|\n)*the port is taken"):
+        running.started_again()
+    broken.stop()
