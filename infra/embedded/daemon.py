@@ -46,8 +46,9 @@ class Daemon:
             noted = json.loads(self.state.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return None
-        pid = int(noted["pid"])
-        return pid if start_ticks(pid) == noted["start_ticks"] else None
+        pid, ticks = int(noted["pid"]), noted["start_ticks"]
+        # One that ended before its start time could be read has none, as a process that is gone has none.
+        return pid if ticks is not None and start_ticks(pid) == ticks else None
 
     def _command(self) -> list[str]:
         # Entering a user namespace clears the parent-death signal, so it is asked for behind that command.

@@ -48,6 +48,16 @@ def test_a_daemon_that_died_is_noticed_before_anyone_collects_it(tmp_path: Path)
     server.stop()
 
 
+def test_a_daemon_that_ended_before_its_start_was_noted_is_not_running(tmp_path: Path) -> None:
+    server = sleeper(tmp_path, "exit 1")
+    server.start()
+    noted = json.loads(server.state.read_text())
+    assert wait_for(lambda: daemon.start_ticks(noted["pid"]) is None)
+    server.state.write_text(json.dumps(noted | {"start_ticks": None}))
+    assert server.pid() is None
+    server.stop()
+
+
 def test_children_of_a_dead_leader_are_ended_too(tmp_path: Path) -> None:
     server = sleeper(tmp_path, "sleep 61 & sleep 60; wait")
     server.start()
