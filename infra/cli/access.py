@@ -34,7 +34,10 @@ def create_key(
         ["search", "download", "feed"], "--scope", help="Of search, download, feed, operate; may be repeated."
     ),
     district: list[str] = typer.Option(
-        [], "--district", help="Code of GB/T 2260 it is limited to, as 500112; may be repeated. Default: all."
+        [], "--district", help="Code of GB/T 2260 it is limited to, as 500112; may be repeated."
+    ),
+    all_districts: bool = typer.Option(
+        False, "--all-districts", help="It is limited to no district; sees products of none, such as profiles, too."
     ),
     days: int = typer.Option(365, "--days", min=1, max=3650, help="How long it holds."),
     note: str = typer.Option("", "--note", help="What it is for."),
@@ -43,13 +46,15 @@ def create_key(
     """Make an API key for a machine of an agency, and print it, once.
 
     Only a hash is kept: a key that is lost is replaced, not shown again. The agency sends it with every request as
-    `Authorization: Bearer <key>`. It sees the products of its sectors, and with --district only those that lie in
-    these districts altogether.
+    `Authorization: Bearer <key>`. It sees the products of its sectors that lie in its districts
+    altogether: say which by --district, or --all-districts.
 
     Example: terralimb access create-key --agency cq-flood-control --sector emergency --district 500112 --days 90
     """
     from infra.delivery import identity
 
+    if bool(district) == all_districts:
+        raise typer.BadParameter("say either which districts the key is for (--district), or --all-districts")
     now = dt.datetime.now(dt.UTC)
     engine = _database()
     try:

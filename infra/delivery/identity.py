@@ -285,7 +285,8 @@ class TokenVerifier:
         Returns
         -------
         entitlement.Principal
-            Who it stands for, limited to what is known of its claims; all districts where it has no such claim.
+            Who it stands for, limited to what is known of its claims. Without a claim `districts` it sees nothing,
+            unless `all_districts` is true.
 
         Raises
         ------
@@ -429,7 +430,7 @@ def _check(*, agency: str, sectors: Sequence[str], scopes: Sequence[str], distri
         if unknown or not given:
             raise ValueError(f"{what} {', '.join(unknown) or 'missing'}: one or more of {', '.join(known)}")
     if districts is not None and not (districts and all(_DISTRICT.fullmatch(code) for code in districts)):
-        raise ValueError("districts are codes of GB/T 2260, six digits or more, as 500112; leave them out for all")
+        raise ValueError("districts are codes of GB/T 2260, six digits or more, as 500112")
 
 
 def _api_key(row: Mapping[Any, Any]) -> ApiKey:
@@ -489,10 +490,17 @@ def _principal(claims: Mapping[str, Any]) -> entitlement.Principal:
     return entitlement.Principal(
         agency=agency,
         sectors=_known_sectors(_texts(claims.get("sectors"))),
-        districts=_known_districts(_texts(claims["districts"])) if "districts" in claims else None,
+        districts=_claimed_districts(claims),
         scopes=_known_scopes(_texts(claims.get("scope"))),
         key_id=_public_name(str(claims["sub"])),
     )
+
+
+def _claimed_districts(claims: Mapping[str, Any]) -> frozenset[str] | None:
+    # An issuer that knows nothing of districts has said nothing about them: no limit must be said in so many words.
+    if claims.get("all_districts") is True and "districts" not in claims:
+        return None
+    return _known_districts(_texts(claims.get("districts")))
 
 
 def _texts(claim: object) -> list[str]:

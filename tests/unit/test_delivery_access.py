@@ -50,7 +50,7 @@ def test_a_key_is_shown_once_works_and_is_taken_back(home: Path) -> None:
 
 
 def test_the_key_alone_is_on_standard_output(home: Path) -> None:
-    made = run("create-key", "--agency", "cq-water", "--sector", "weather")
+    made = run("create-key", "--agency", "cq-water", "--sector", "weather", "--all-districts")
     assert made.stdout.startswith("tl_")
     assert made.stdout.count("\n") == 1
     assert "once" in made.stderr
@@ -62,15 +62,27 @@ def test_the_key_alone_is_on_standard_output(home: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("--agency", "a", "--sector", "unknown"),
-        ("--agency", "two words", "--sector", "weather"),
+        ("--agency", "a", "--sector", "unknown", "--all-districts"),
+        ("--agency", "two words", "--sector", "weather", "--all-districts"),
         ("--agency", "a", "--sector", "weather", "--district", "*"),
-        ("--agency", "a", "--sector", "weather", "--scope", "all"),
-        ("--agency", "a"),
+        ("--agency", "a", "--sector", "weather", "--scope", "all", "--all-districts"),
+        ("--agency", "a", "--all-districts"),
     ],
 )
 def test_keys_that_could_mean_something_else_are_a_fault_of_usage(words: tuple[str, ...]) -> None:
     assert run("create-key", *words).exit_code == 2
+
+
+def test_a_key_for_all_districts_is_made_only_where_that_is_said(home: Path) -> None:
+    of = ("create-key", "--agency", "cq-water", "--sector", "weather")
+    for words in (of, (*of, "--district", "500112", "--all-districts")):
+        made = run(*words)
+        assert made.exit_code == 2
+        assert "--all-districts" in made.stderr
+        assert not list(home.iterdir())
+    assert run(*of, "--all-districts").exit_code == 0
+    (known,) = json.loads(run("list-keys", "--json").stdout)["api_keys"]
+    assert known["districts"] is None
 
 
 def test_signing_goes_on_with_another_key(home: Path) -> None:
@@ -87,7 +99,7 @@ def test_signing_goes_on_with_another_key(home: Path) -> None:
 
 def test_a_record_that_holds_is_sealed_and_one_that_was_changed_is_named(home: Path) -> None:
     for agency in ("a", "b"):
-        run("create-key", "--agency", agency, "--sector", "weather")
+        run("create-key", "--agency", agency, "--sector", "weather", "--all-districts")
     assert "not sealed" in run("verify-audit").stderr
     sealed = json.loads(run("verify-audit", "--seal", "--json").stdout)
     assert (sealed["status"], sealed["lines"], sealed["sealed"]) == ("ok", 2, 2)
@@ -100,7 +112,7 @@ def test_a_record_that_holds_is_sealed_and_one_that_was_changed_is_named(home: P
 
 
 def test_heads_of_a_revoked_key_are_told_of(home: Path) -> None:
-    run("create-key", "--agency", "a", "--sector", "weather")
+    run("create-key", "--agency", "a", "--sector", "weather", "--all-districts")
     run("verify-audit", "--seal")
     run("rotate-signing-key", "--reason", "stolen", "--revoke", signing.ensure(home).id)
     assert "1 heads are of a revoked key" in run("verify-audit").stderr
