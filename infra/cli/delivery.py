@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 def serve(
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; others than this machine need TLS."),
     port: int = typer.Option(8600, "--port", min=0, max=65535, help="Port; 0 for any that is free."),
-    workers: int = typer.Option(1, "--workers", min=1, max=64, help="Processes that answer."),
+    workers: int | None = typer.Option(
+        None,
+        "--workers",
+        min=1,
+        max=64,
+        help="Processes that answer; limits by agency hold in each. Default: by cores.",
+    ),
 ) -> None:
     """Serve the catalogue (STAC API under /stac), the feed (/feed, /feed.atom), downloads and /health.
 
@@ -32,7 +38,7 @@ def serve(
     """
     import uvicorn
 
-    from infra.embedded import daemon, installation
+    from infra.embedded import daemon, delivery_server, installation
 
     chosen = settings.current()
     console = Console(soft_wrap=True)
@@ -50,7 +56,7 @@ def serve(
             factory=True,
             host=host,
             port=port,
-            workers=workers,
+            workers=workers or delivery_server.WORKERS,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -14,6 +14,9 @@ from infra.embedded import daemon
 PORT = 8600
 READY_SECONDS = 120.0
 
+#: Processes that answer: one for each core, for a search is work and not waiting.
+WORKERS = min(4, os.cpu_count() or 1)
+
 #: A server that stops more often than this within so many seconds would only stop again.
 RESTARTS, WITHIN = 5, 120.0
 
@@ -78,6 +81,7 @@ def server(home: Path, port: int, environment: Mapping[str, str]) -> daemon.Daem
     options = {
         "--host": "127.0.0.1",
         "--port": str(port),
+        "--workers": str(WORKERS),
         "--log-level": "warning",
         "--forwarded-allow-ips": "127.0.0.1",
     }
