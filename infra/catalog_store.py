@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from infra import database
-from products import notification, stac
+from products import notification, stac, streams
 
 metadata = sa.MetaData()
 
@@ -120,6 +120,14 @@ asset_table = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.ForeignKeyConstraint(["item_id", "revision"], ["item.id", "item.revision"], name="asset_of_item"),
+)
+
+# Test data of a coming format. Numbers of their own table keep "no test data" a condition that the indexes of what
+# agencies work with answer alone.
+test_item_table = sa.Table(
+    "test_item",
+    metadata,
+    sa.Column("number", sa.Integer, sa.ForeignKey("item.number", name="test_item_of_item"), primary_key=True),
 )
 
 collection_table = sa.Table(
@@ -361,9 +369,9 @@ class CatalogCounts:
     states : Mapping[str, int]
         Revisions by state [1].
     sectors : Mapping[str, int]
-        Published items by sector [1].
+        Published items by sector, without test data [1].
     products : Mapping[str, int]
-        Published items by product code [1].
+        Published items by product code, without test data [1].
     announcements : int
         Announcements ever made [1].
     undelivered : int
@@ -519,6 +527,39 @@ def _inside_index(connection: sa.Connection, spans: Sequence[tuple[float, float]
 
 
 # Conditions of a search
+
+
+def stream_condition(wanted: streams.Stream) -> sa.ColumnElement[bool]:
+    """Condition that an item is of a stream: the one place where test data are kept out of what agencies work with.
+
+    Parameters
+    ----------
+    wanted : str
+        One of `products.streams.STREAMS`.
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `item_table`.
+    """
+    is_test = item_table.c.number.in_(sa.select(test_item_table.c.number))
+    return is_test if wanted == streams.TEST else ~is_test
+
+
+def found_in(collections: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Condition of where a search looks: in the collections it names, else in all but those of test data.
+
+    Parameters
+    ----------
+    collections : Sequence[str]
+        Collections named; empty where none was.
+
+    Returns
+    -------
+    sqlalchemy.ColumnElement
+        Condition on `item_table`.
+    """
+    return item_table.c.collection.in_(collections) if collections else stream_condition(streams.OPERATIONAL)
 
 
 def _longitude_spans(bbox: Sequence[float]) -> tuple[tuple[float, float], ...]:
@@ -719,6 +760,7 @@ def _subject(row: Mapping[str, Any]) -> notification.Subject:
         end=row["end_time"],
         bbox=(row["west"], row["south"], row["east"], row["north"]),
         links={relation: f"s3://{row['bucket']}/{key}" for relation, key in links.items()},
+        stream=streams.TEST if streams.of_collection(row["collection"]) == streams.TEST else None,
     )
 
 
@@ -782,12 +824,15 @@ class CatalogStore:
         ------
         ContentWithdrawnError
             A revision with exactly this content was withdrawn.
+        CatalogError
+            The item is of another stream: test data never supersede what agencies work with.
         """
         _check_box(entry.bbox)
         with self._turn(connection) as turn:
             latest = self._latest(turn, entry.item_id)
             if latest is None:
                 return self._insert(turn, entry, revision=1, published_at=published_at)
+            _refuse_other_stream(latest, entry)
             _refuse_withdrawn(turn, entry)
             if latest["content_sha256"] == entry.content_sha256 and latest["state"] != "expired":
                 return PublishedRevision(entry.item_id, latest["revision"], created=False)
@@ -898,7 +943,7 @@ class CatalogStore:
         Parameters
         ----------
         sector, product, collection : str or None
-            Exact values; None for any.
+            Exact values; None for any, but for test data, which are found by naming their collection only.
         bbox : Sequence[float] or None
             West, south, east, north that the item must touch [degree]; west > east crosses the antimeridian.
         datetime_range : tuple of 2 (datetime.datetime, str or None), or None
@@ -916,8 +961,9 @@ class CatalogStore:
         if not 1 <= limit <= PAGE_LIMIT:
             raise CatalogError(f"limit must be 1 to {PAGE_LIMIT}, not {limit}")
         column = item_table.c
-        wanted = {"sector": sector, "product": product, "collection": collection}
+        wanted = {"sector": sector, "product": product}
         conditions = [column[name] == value for name, value in wanted.items() if value is not None]
+        conditions.append(found_in(() if collection is None else (collection,)))
         conditions.append(column.state.in_(("published", "superseded") if include_superseded else ("published",)))
         with database.reading(self.engine) as connection:
             within = (collection,) if collection is not None else ()
@@ -1010,14 +1056,15 @@ class CatalogStore:
             The counts.
         """
         column = item_table.c
+        current = (column.state == "published", stream_condition(streams.OPERATIONAL))
         with database.reading(self.engine) as connection:
             total, delivered = connection.execute(
                 sa.select(sa.func.count(), sa.func.count(outbox_table.c.delivered_at)).select_from(outbox_table)
             ).one()
             return CatalogCounts(
                 states=_tally(connection, column.state),
-                sectors=_tally(connection, column.sector, column.state == "published"),
-                products=_tally(connection, column.product, column.state == "published"),
+                sectors=_tally(connection, column.sector, *current),
+                products=_tally(connection, column.product, *current),
                 announcements=total,
                 undelivered=total - delivered,
             )
@@ -1038,7 +1085,9 @@ class CatalogStore:
         row = _entry_row(entry, revision=revision, published_at=text_from_instant(published_at))
         row["footprint"] = _footprint(connection, entry)
         row["district_set"] = _district_set(connection, entry)
-        connection.execute(sa.insert(item_table), [row])
+        inserted = connection.execute(sa.insert(item_table).returning(item_table.c.number), row).scalar_one()
+        if streams.of_collection(entry.collection) == streams.TEST:
+            connection.execute(sa.insert(test_item_table), [{"number": inserted}])
         if entry.assets:
             connection.execute(sa.insert(asset_table), _asset_rows(entry, revision))
         _announce(connection, row, event="published", at=published_at)
@@ -1152,6 +1201,11 @@ def _district_set(connection: sa.Connection, entry: CatalogEntry) -> int:
     if codes:
         connection.execute(sa.insert(district_table), [{"district_set": number, "code": code} for code in codes])
     return number
+
+
+def _refuse_other_stream(latest: Mapping[str, Any], entry: CatalogEntry) -> None:
+    if streams.of_collection(latest["collection"]) != streams.of_collection(entry.collection):
+        raise CatalogError(f"{entry.item_id} stands in {latest['collection']}: test data need an identity of their own")
 
 
 def _refuse_withdrawn(connection: sa.Connection, entry: CatalogEntry) -> None:

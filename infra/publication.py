@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import catalog_store, object_store
-from products import stac
+from products import stac, streams
 
 ITEM_NAME = "item.json"
 MANIFEST_NAME = "MANIFEST.json"
@@ -216,6 +216,7 @@ def publish_package(
     bucket: str,
     key_prefix: str,
     catalogue_bucket: str,
+    stream: streams.Stream = streams.OPERATIONAL,
     signer: Signer | None = None,
     deliver: bool = True,
     clock: Clock = _now,
@@ -241,6 +242,9 @@ def publish_package(
         Keys are ``{key_prefix}/{item_id}/{first 8 of the content's hash}/{name}``.
     catalogue_bucket : str
         Bucket of collections, pointers and feed.
+    stream : str
+        What agencies work with, or test data of a coming format: these get an identity, a collection and a folder of
+        their own and are shown to whoever asks for them only. One of `products.streams.STREAMS`.
     signer : callable or None
         Signs the manifest; None leaves it unsigned.
     deliver : bool
@@ -268,14 +272,15 @@ def publish_package(
     infra.object_store.ObjectStoreError
         The store failed; repeating is safe.
     """
+    item_id, collection = (streams.identity(name, stream) for name in (item_id, collection))
     package = _assembled(
         item_id=item_id,
         collection=collection,
         sector=sector,
-        fields=fields,
+        fields=streams.item_fields(fields, stream),
         assets=assets,
         bucket=bucket,
-        key_prefix=key_prefix,
+        key_prefix=key_prefix if stream == streams.OPERATIONAL else f"{streams.TEST_FOLDER}/{key_prefix.strip('/')}",
         collection_href=f"s3://{catalogue_bucket}/{collection_key(collection)}",
     )
     on_step("assembled")
@@ -453,20 +458,39 @@ def collection_latest_key(collection: str) -> str:
     return f"latest/{collection}.json"
 
 
-def feed_key(sequence: int) -> str:
-    """Key of one announcement in the feed; key order is feed order.
+def feed_key(sequence: int, stream: streams.Stream = streams.OPERATIONAL) -> str:
+    """Key of one announcement in the feed of its stream; key order is feed order.
 
     Parameters
     ----------
     sequence : int
         Position in the feed [1].
+    stream : str
+        One of `products.streams.STREAMS`.
 
     Returns
     -------
     str
         Key in the catalogue bucket.
     """
-    return f"feed/{sequence:012d}.json"
+    folder = "feed" if stream == streams.OPERATIONAL else "feed-test"
+    return f"{folder}/{sequence:012d}.json"
+
+
+def announcement_key(announcement: catalog_store.Announcement) -> str:
+    """Key of an announcement in the feed of its stream.
+
+    Parameters
+    ----------
+    announcement : catalog_store.Announcement
+        The announcement.
+
+    Returns
+    -------
+    str
+        Key in the catalogue bucket.
+    """
+    return feed_key(announcement.sequence, streams.of_collection(announcement.payload["collection"]))
 
 
 # Steps of a publication
@@ -724,7 +748,7 @@ def write_feed(
         Bucket of the feed.
     """
     body = stac.encoded({"sequence": announcement.sequence, **announcement.payload})
-    store.put_new(catalogue_bucket, feed_key(announcement.sequence), body, media_type=_JSON)
+    store.put_new(catalogue_bucket, announcement_key(announcement), body, media_type=_JSON)
 
 
 # Steps of a verification

@@ -41,6 +41,8 @@ class Subject:
         West, south, east, north [degree].
     links : Mapping[str, str]
         Address by relation: ``item``, ``manifest``.
+    stream : str or None
+        ``test`` for test data of a coming format, which the announcement then says.
     """
 
     item_id: str
@@ -54,6 +56,7 @@ class Subject:
     end: str
     bbox: Sequence[float]
     links: Mapping[str, str]
+    stream: str | None = None
 
 
 def announcement(
@@ -105,5 +108,5 @@ def announcement(
         "sha256": {"content": subject.content_sha256, "manifest": subject.manifest_sha256},
         "links": [{"rel": relation, "href": subject.links[relation]} for relation in sorted(subject.links)],
     }
-    optional = {"successor": successor, "reason": reason}
+    optional = {"successor": successor, "reason": reason, "stream": subject.stream}
     return message | {name: value for name, value in optional.items() if value is not None}

@@ -52,6 +52,9 @@ _REFERENCED_FILES: Mapping[str, str] = {
 #: Version of STAC that items and collections state.
 VERSION = "1.1.0"
 
+#: How the identities of the collections and items of test data end.
+TEST_SUFFIX = "-test"
+
 _CORE_URL = "https://schemas.stacspec.org/v1.1.0/{0}-spec/json-schema/{0}.json"
 _IDENTITY = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -202,7 +205,7 @@ class ItemFields:
     quality_reasons : tuple of str
         Why it stands so.
     stream : str
-        nrt or final.
+        nrt or final; test for test data of a coming format.
     description, description_zh : str or None
         What it shows and what it is not.
     keywords : tuple of str
@@ -336,6 +339,7 @@ def build_item(
         The identity has other characters, an instant has no zone, or the footprint leaves the box.
     """
     _check_identity(item_id)
+    _check_stream(fields.stream, item_id, collection)
     _check_footprint(fields.geometry, fields.bbox, item_id)
     first, last = _utc(fields.start, item_id), _utc(fields.end or fields.start, item_id)
     if last < first:
@@ -390,6 +394,7 @@ def build_collection(fields: CollectionFields) -> dict[str, Any]:
             "cqeo:description_zh": fields.description_zh,
             "cqeo:sector": fields.sector,
             "cqeo:product_code": fields.product_code,
+            **({"cqeo:stream": "test"} if holds_test_data(fields.collection_id) else {}),
         },
     )
     return dict(collection.to_dict(include_self_link=False, transform_hrefs=False))
@@ -450,6 +455,22 @@ def encoded(document: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError) as error:
         raise StacError(f"{document.get('id', 'document')}: {error}") from error
     return (text + "\n").encode()
+
+
+def holds_test_data(collection: str) -> bool:
+    """Tell whether a collection holds test data of a coming format: the one rule, by its identity.
+
+    Parameters
+    ----------
+    collection : str
+        Identity of the collection.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
+    return collection.endswith(TEST_SUFFIX)
 
 
 def multihash(sha256: str) -> str:
@@ -604,6 +625,15 @@ def _is_rfc3339(value: object) -> bool:
 def _check_identity(identity: str) -> None:
     if not _IDENTITY.fullmatch(identity):
         raise StacError(f"{identity!r} is no identity: only a-z, 0-9, _ and -, starting with a letter or digit")
+
+
+def _check_stream(stream: str, item_id: str, collection: str) -> None:
+    told = {stream == "test", holds_test_data(collection)}
+    if len(told) > 1 or (told == {True} and not item_id.endswith(TEST_SUFFIX)):
+        raise StacError(
+            f"{item_id}: test data, and nothing else, stands in a collection whose identity ends in {TEST_SUFFIX}, "
+            "and so does the identity of the item"
+        )
 
 
 def _utc(instant: dt.datetime, name: str) -> dt.datetime:

@@ -176,7 +176,8 @@ def _inspected(path: Path) -> dict[str, Any]:
 
 def _never_reuse_positions(path: Path, store: object_store.ObjectStore, bucket: str) -> None:
     """Go on after the last position the feed ever had: what was announced after the backup keeps its place there."""
-    last = max((int(found.key[5:-5]) for found in store.list(bucket, "feed/")), default=0)
+    told = (found.key for folder in ("feed/", "feed-test/") for found in store.list(bucket, folder))
+    last = max((int(key.rpartition("/")[2].removesuffix(".json")) for key in told), default=0)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         known = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
         if known is None:

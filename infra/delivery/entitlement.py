@@ -66,6 +66,24 @@ def code_stem(code: str) -> str:
     return code
 
 
+def permits_collection(principal: Principal, *, sector: str) -> bool:
+    """Tell whether an identity may know of a collection, whatever it may see in it.
+
+    Parameters
+    ----------
+    principal : Principal
+        Who asks.
+    sector : str
+        Sector of the collection.
+
+    Returns
+    -------
+    bool
+        Whether it may.
+    """
+    return sector in principal.sectors
+
+
 def permits(principal: Principal, *, sector: str, admin_codes: Sequence[str]) -> bool:
     """Tell whether an identity may see an item.
 
@@ -83,7 +101,7 @@ def permits(principal: Principal, *, sector: str, admin_codes: Sequence[str]) ->
     bool
         Whether it may be seen.
     """
-    if sector not in principal.sectors:
+    if not permits_collection(principal, sector=sector):
         return False
     if principal.districts is None:
         return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import catalog_store, object_store
-from products import stac, static_catalogue
+from products import stac, static_catalogue, streams
 
 PARQUET, MIRROR = "export", "mirror"
 _PARQUET_TYPE = "application/vnd.apache.parquet"
@@ -57,7 +57,8 @@ def export(catalog: catalog_store.CatalogStore, store: object_store.ObjectStore,
         What was exported.
     """
     months = by_month(catalog)
-    collections = catalog_store.Custody(catalog).collections()
+    known = catalog_store.Custody(catalog).collections()
+    collections = {name: document for name, document in known.items() if _exported(name)}
     held = {
         found.key: (found.etag or "").strip('"')
         for prefix in (PARQUET, MIRROR)
@@ -86,14 +87,18 @@ def by_month(catalog: catalog_store.CatalogStore) -> Months:
     Returns
     -------
     Mapping
-        Items by month of their beginning (yyyy-mm, UTC) by collection.
+        Items by month of their beginning (yyyy-mm, UTC) by collection; no test data.
     """
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for one in catalog.published():
+    for one in (item for item in catalog.published() if _exported(item.collection)):
         hrefs = {asset.name: f"s3://{asset.bucket}/{asset.key}" for asset in one.assets}
         month = found.setdefault(one.collection, {}).setdefault(f"{one.start:%Y-%m}", [])
         month.append(static_catalogue.item(one.item, hrefs))
     return found
+
+
+def _exported(collection: str) -> bool:
+    return streams.of_collection(collection) == streams.OPERATIONAL
 
 
 def parquet(items: list[dict[str, Any]]) -> bytes:

@@ -7,7 +7,7 @@ position misses nothing, whatever happened to it or to the faster ways of tellin
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from infra import catalog_store, database
 from infra.delivery import cursor, entitlement
+from products import streams
 
 #: The most announcements of one answer [1].
 PAGE_LIMIT = 1000
@@ -22,6 +23,7 @@ PAGE_LIMIT = 1000
 _PURPOSE = "feed"
 _ATOM = "http://www.w3.org/2005/Atom"
 _WORDS = {"published": "published 发布", "superseded": "superseded 更新", "withdrawn": "withdrawn 撤回"}
+_CHANGES = {"published": "", "corrected": "corrected 更正: ", "cancelled": "cancelled 取消: "}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class FeedRequest:
         Position of the last announcement seen; None for the beginning.
     sector, product, adcode : str or None
         Only announcements of this sector, product, or district (code of GB/T 2260 and what lies within).
+    stream : str
+        What agencies work with, or test data: one of `products.streams.STREAMS`.
     limit : int
         The most to return, cut to `PAGE_LIMIT` [1].
     """
@@ -42,6 +46,7 @@ class FeedRequest:
     sector: str | None = None
     product: str | None = None
     adcode: str | None = None
+    stream: streams.Stream = streams.OPERATIONAL
     limit: int = 100
 
 
@@ -158,7 +163,7 @@ class Feed:
 
 def _conditions(request: FeedRequest) -> list[Any]:
     item, district = catalog_store.item_table.c, catalog_store.district_table.c
-    found = []
+    found: list[Any] = [catalog_store.stream_condition(request.stream)]
     if request.sector is not None:
         found.append(item.sector == request.sector)
     if request.product is not None:
@@ -187,13 +192,8 @@ def atom(announcements: tuple[Mapping[str, Any], ...], *, self_href: str, update
     bytes
         The document.
     """
-    ElementTree.register_namespace("", _ATOM)
-    root = ElementTree.Element(f"{{{_ATOM}}}feed")
-    _add(root, "id", self_href)
-    _add(root, "title", "terralimb 产品 products")
-    _add(root, "updated", announcements[0]["occurred_at"] if announcements else updated.isoformat())
-    _add(_add(root, "author"), "name", "terralimb")
-    _add(root, "link", rel="self", href=self_href)
+    newest = announcements[0]["occurred_at"] if announcements else updated.isoformat()
+    root = _atom_root("terralimb 产品 products", self_href=self_href, updated=newest)
     for told in announcements:
         entry = _add(root, "entry")
         _add(entry, "id", f"urn:terralimb:{told['id']}:{told['revision']}:{told['event']}")
@@ -204,6 +204,49 @@ def atom(announcements: tuple[Mapping[str, Any], ...], *, self_href: str, update
             _add(entry, "link", rel="alternate" if link["rel"] == "item" else "related", href=link["href"])
         _add(entry, "summary", told.get("reason") or f"{told['id']} revision {told['revision']}")
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def notices_atom(told: Sequence[Mapping[str, Any]], *, self_href: str, updated: dt.datetime) -> bytes:
+    """Write notices as an Atom feed (RFC 4287).
+
+    Parameters
+    ----------
+    told : Sequence of Mapping
+        Messages of `products.notice`, every revision, newest first.
+    self_href : str
+        Address of this feed.
+    updated : datetime.datetime
+        Time of the question, for a feed without a notice; aware.
+
+    Returns
+    -------
+    bytes
+        The document.
+    """
+    newest = told[0]["published_at"] if told else updated.isoformat()
+    root = _atom_root("terralimb 通知 notices", self_href=self_href, updated=newest)
+    for one in told:
+        entry = _add(root, "entry")
+        _add(entry, "id", f"urn:terralimb:notice:{one['id']}:{one['revision']}")
+        _add(entry, "title", f"{_CHANGES[one['change']]}{one['title']['zh']} {one['title']['en']}")
+        _add(entry, "updated", one["published_at"])
+        _add(entry, "category", term=one["kind"])
+        for link in one["links"]:
+            _add(entry, "link", rel="alternate" if link["rel"] == "notice" else "related", href=link["href"])
+        said = (one["effective_at"], one.get("reason"), one["text"]["zh"], one["text"]["en"])
+        _add(entry, "summary", "\n".join(part for part in said if part))
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _atom_root(title: str, *, self_href: str, updated: str) -> ElementTree.Element:
+    ElementTree.register_namespace("", _ATOM)
+    root = ElementTree.Element(f"{{{_ATOM}}}feed")
+    _add(root, "id", self_href)
+    _add(root, "title", title)
+    _add(root, "updated", updated)
+    _add(_add(root, "author"), "name", "terralimb")
+    _add(root, "link", rel="self", href=self_href)
+    return root
 
 
 def _add(parent: ElementTree.Element, name: str, text: str | None = None, **attributes: str) -> ElementTree.Element:

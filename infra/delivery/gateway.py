@@ -11,7 +11,7 @@ import math
 import secrets
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from infra.delivery import (
     health,
     identity,
     item_search,
+    notices,
     stac_api,
 )
+from products import notice, streams
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -97,11 +99,15 @@ def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None
     search = item_search.ItemSearch(parts.catalog)
     record = audit.AuditLog(parts.home / "audit")
     pages = _Pages(parts, feed.Feed(parts.catalog, seal), download.Downloads(search, parts.store, record))
-    inner = stac_api.application(search, seal)
+    told = _NoticePages(parts, seal)
+    inner = stac_api.application(search, seal, told.coming)
     inner.router.routes.extend(
         (
             routing.Route("/feed", pages.feed_json),
             routing.Route("/feed.atom", pages.feed_atom),
+            routing.Route("/notices", told.listing),
+            routing.Route("/notices.atom", told.atom),
+            routing.Route("/notices/{notice_id}", told.one),
             routing.Route("/latest/{collection}", pages.latest),
             routing.Route("/item/{item_id}", pages.item),
             routing.Route("/download/{item_id}/{revision}/{name}", pages.download),
@@ -293,6 +299,62 @@ class _Pages:
         return responses.JSONResponse(document)
 
 
+class _NoticePages:
+    """What will change, for whoever has a key."""
+
+    def __init__(self, parts: Parts, seal: cursor.CursorSeal) -> None:
+        self.parts = parts
+        self.notices = notices.Notices(parts.catalog)
+        self.seal = seal
+
+    def coming(self) -> tuple[notice.Notice, ...]:
+        """Notices still to be heeded, the next to take effect first."""
+        now = self.parts.clock()
+        return tuple(one for one in reversed(self.notices.current()) if notice.coming(one, now))
+
+    async def listing(self, request: requests.Request) -> responses.Response:
+        """Every notice as it stands now; with a position, every revision after it."""
+        principal, after = _principal(request), request.query_params.get("after")
+        try:
+            limit = notices.PAGE_LIMIT if after is None else int(request.query_params.get("limit", "100"))
+            page = await concurrency.run_in_threadpool(
+                lambda: self.notices.read(principal, self.seal, after or None, limit=limit)
+            )
+        except cursor.CursorError as error:
+            return _error(400, "BadRequest", str(error))
+        except ValueError:
+            return _error(400, "BadRequest", "limit is a whole number")
+        told, position, more = page
+        shown = [one for _, one in told]
+        if after is None:
+            shown = list(await concurrency.run_in_threadpool(self.notices.shown, principal))
+        following = str(request.url.include_query_params(after=position))
+        body = {"notices": self._messages(request, shown), "cursor": position, "more": more, "next": following}
+        return responses.JSONResponse(body)
+
+    async def one(self, request: requests.Request) -> responses.Response:
+        """One notice with all its revisions."""
+        found = await concurrency.run_in_threadpool(
+            self.notices.revisions, _principal(request), request.path_params["notice_id"]
+        )
+        if not found:
+            return _error(404, "NotFound", "there is no such notice")
+        revisions = self._messages(request, found)
+        return responses.JSONResponse({**revisions[-1], "revisions": revisions})
+
+    async def atom(self, request: requests.Request) -> responses.Response:
+        """The newest revisions for feed readers."""
+        found = await concurrency.run_in_threadpool(self.notices.newest, _principal(request))
+        told = self._messages(request, found)
+        body = feed.notices_atom(told, self_href=str(request.url), updated=self.parts.clock())
+        return responses.Response(body, media_type="application/atom+xml")
+
+    @staticmethod
+    def _messages(request: requests.Request, found: Sequence[notice.Notice]) -> list[dict[str, Any]]:
+        address = _address(request)
+        return [notice.message(one, address) for one in found]
+
+
 def _principal(request: requests.Request) -> entitlement.Principal:
     found: entitlement.Principal = request.scope["principal"]
     return found
@@ -307,11 +369,15 @@ def _feed_request(request: requests.Request) -> feed.FeedRequest:
     code = given.get("adcode")
     if code is not None and not (code.isascii() and code.isdigit() and len(code) <= 12):
         raise ValueError("adcode is a code of GB/T 2260, digits only")
+    wanted = next((name for name in streams.STREAMS if name == given.get("stream", streams.OPERATIONAL)), None)
+    if wanted is None:
+        raise ValueError(f"stream is one of {', '.join(streams.STREAMS)}")
     return feed.FeedRequest(
         after=given.get("after") or None,
         sector=given.get("sector"),
         product=given.get("product"),
         adcode=code,
+        stream=wanted,
         limit=limit,
     )
 

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from infra import catalog_store, database
 from infra.delivery import cql2_condition, entitlement, queryable
+from products import streams
 
 #: The most items of one page [1].
 PAGE_LIMIT = 1000
@@ -40,7 +41,7 @@ class SearchRequest:
     Attributes
     ----------
     collections : tuple of str
-        Collections; empty for all.
+        Collections; empty for all but those of test data.
     ids : tuple of str
         Identities; empty for all.
     bbox : tuple of 4 float or None
@@ -176,13 +177,17 @@ class ItemSearch:
             found = self.catalog.items_of(connection, statement.order_by(column.revision.desc()).limit(1))
         return next(iter(found), None)
 
-    def collections(self, principal: entitlement.Principal) -> list[dict[str, Any]]:
+    def collections(
+        self, principal: entitlement.Principal, wanted: streams.Stream = streams.OPERATIONAL
+    ) -> list[dict[str, Any]]:
         """Documents of the collections of an identity's sectors, with the extent of what it sees in each.
 
         Parameters
         ----------
         principal : infra.delivery.entitlement.Principal
             Who asks.
+        wanted : str
+            What agencies work with, or test data: one of `products.streams.STREAMS`.
 
         Returns
         -------
@@ -190,7 +195,9 @@ class ItemSearch:
             STAC collections, by identity.
         """
         table, item = catalog_store.collection_table.c, catalog_store.item_table.c
-        seen = sa.and_(entitlement.condition(principal), item.state == "published")
+        seen = sa.and_(
+            entitlement.condition(principal), item.state == "published", catalog_store.stream_condition(wanted)
+        )
         edges = (sa.func.min(item.west), sa.func.min(item.south), sa.func.max(item.east), sa.func.max(item.north))
         times = (sa.func.min(item.start_time), sa.func.max(item.end_time))
         extents = sa.select(item.collection, *edges, *times).where(seen).group_by(item.collection)
@@ -198,7 +205,11 @@ class ItemSearch:
         with database.reading(self.catalog.engine) as connection:
             extent = {row[0]: (list(row[1:5]), list(row[5:7])) for row in connection.execute(extents)}
             documents = [json.loads(text) for text in connection.execute(listed).scalars()]
-        return [_with_extent(document, extent.get(document["id"])) for document in documents]
+        return [
+            _with_extent(document, extent.get(document["id"]))
+            for document in documents
+            if streams.of_collection(document["id"]) == wanted
+        ]
 
     def _count(
         self,
@@ -232,9 +243,7 @@ class ItemSearch:
 
 def _conditions(request: SearchRequest, connection: sa.Connection) -> list[Any]:
     column = catalog_store.item_table.c
-    found: list[Any] = [column.state == "published"]
-    if request.collections:
-        found.append(column.collection.in_(request.collections))
+    found: list[Any] = [column.state == "published", catalog_store.found_in(request.collections)]
     if request.ids:
         found.append(column.id.in_(request.ids))
     if request.datetime_range is not None:

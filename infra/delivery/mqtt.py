@@ -16,8 +16,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import enums
 
-from infra.delivery import push
-from products import wis2_notification
+from infra.delivery import notices, push
+from products import streams, wis2_notification
 
 #: Messages sent before the first is acknowledged [1].
 WINDOW = 20
@@ -63,10 +63,11 @@ class MqttChannel:
     broker : Broker
         Where to.
     messages : callable
-        Gives the messages (topic, payload, whether retained) of one announcement; none where it says nothing.
+        Gives the messages (topic, payload, whether retained) of one announcement or notice; none where it says
+        nothing.
     """
 
-    def __init__(self, name: str, broker: Broker, messages: Callable[[push.Told], Sequence[Message]]) -> None:
+    def __init__(self, name: str, broker: Broker, messages: Callable[[Any], Sequence[Message]]) -> None:
         parsed = urllib.parse.urlsplit(broker.url)
         if parsed.scheme not in _PORTS or not parsed.hostname or parsed.username or parsed.password:
             raise ValueError("the broker's address is mqtt://host:port or mqtts://host:port, without user and password")
@@ -87,13 +88,13 @@ class MqttChannel:
         """Name under which the position is kept."""
         return self._name
 
-    def deliver(self, told: Sequence[push.Told]) -> Iterator[int]:
+    def deliver(self, told: Sequence[push.Outgoing]) -> Iterator[int]:
         """Deliver in order, a window at a time.
 
         Parameters
         ----------
-        told : Sequence of push.Told
-            Announcements.
+        told : Sequence of push.Outgoing
+            Announcements or notices.
 
         Yields
         ------
@@ -196,12 +197,14 @@ def topic_of(told: push.Told, branch: str = "products") -> str:
     Returns
     -------
     str
-        ``cq/{branch}/{sector}/{product}/{adcode}``; ``all`` for an item of several districts or of none, as
+        ``cq/{branch}/{sector}/{product}/{adcode}``, ``cq-test/...`` for test data; ``all`` for an item
+        of several districts or of none, as
         whoever may see one district only must not see it.
     """
     districts = told.districts
     place = districts[0] if len(districts) == 1 else "all"
-    return f"cq/{branch}/{told.item.sector}/{told.item.product}/{place}"
+    root = "cq" if told.stream == streams.OPERATIONAL else "cq-test"
+    return f"{root}/{branch}/{told.item.sector}/{told.item.product}/{place}"
 
 
 def for_agencies(*, retain_latest: bool = False) -> Callable[[push.Told], Sequence[Message]]:
@@ -228,6 +231,28 @@ def for_agencies(*, retain_latest: bool = False) -> Callable[[push.Told], Sequen
     return messages
 
 
+def for_notices() -> Callable[[notices.ToldNotice], Sequence[Message]]:
+    """Messages of notices: one for each sector, so that the broker's rules decide who is told what.
+
+    Returns
+    -------
+    callable
+        Messages of one notice, to ``cq/notices/{sector}/{kind}``, sector ``all`` for what concerns everybody.
+    """
+
+    def messages(told: notices.ToldNotice) -> Sequence[Message]:
+        return [
+            (
+                f"cq/notices/{sector}/{told.notice.kind}",
+                json.dumps(payload, ensure_ascii=False, sort_keys=True).encode(),
+                False,
+            )
+            for sector, payload in told.by_sector().items()
+        ]
+
+    return messages
+
+
 def for_wis2(origin: wis2_notification.Origin, *, public_url: str) -> Callable[[push.Told], Sequence[Message]]:
     """WIS2 messages, of weather products only.
 
@@ -246,7 +271,7 @@ def for_wis2(origin: wis2_notification.Origin, *, public_url: str) -> Callable[[
     topic = wis2_notification.topic(origin)
 
     def messages(told: push.Told) -> Sequence[Message]:
-        if told.item.sector != "weather":
+        if told.item.sector != "weather" or told.stream != streams.OPERATIONAL:
             return ()
         try:
             message = wis2_notification.message(told.payload, origin=origin, file=_data_file(told, public_url))

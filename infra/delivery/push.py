@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from infra import catalog_store, database
+from infra.delivery import entitlement, notices
+from products import streams
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ PAGE = 100
 #: First and longest wait after failures [s].
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
 _DOUBLINGS = 16
+_NOTICES = "notices-"
 
 metadata = sa.MetaData()
 position_table = sa.Table(
@@ -45,6 +48,7 @@ webhook_table = sa.Table(
     sa.Column("districts", sa.JSON(none_as_null=True)),
     sa.Column("active", sa.Boolean, nullable=False),
     sa.Column("suspended_reason", sa.Text),
+    sa.Column("suspended_at", sa.Text),
     sa.Column("created_at", sa.Text, nullable=False),
 )
 
@@ -82,6 +86,44 @@ class Told:
         """
         return tuple(self.item.document.get("properties", {}).get("cqeo:admin_codes") or ())
 
+    @property
+    def stream(self) -> streams.Stream:
+        """Stream the item is in.
+
+        Returns
+        -------
+        str
+            One of `products.streams.STREAMS`.
+        """
+        return streams.of_collection(self.item.collection)
+
+    def payload_for(self, principal: entitlement.Principal) -> Mapping[str, Any] | None:
+        """What somebody is told of what agencies work with.
+
+        Parameters
+        ----------
+        principal : infra.delivery.entitlement.Principal
+            Whom.
+
+        Returns
+        -------
+        Mapping or None
+            The announcement; None for test data, and for what they may not see.
+        """
+        permitted = entitlement.permits(principal, sector=self.item.sector, admin_codes=self.districts)
+        return self.payload if permitted and self.stream == streams.OPERATIONAL else None
+
+
+class Outgoing(Protocol):
+    """What goes over a channel: an announcement or a notice."""
+
+    @property
+    def sequence(self) -> int:
+        """Its position."""
+
+    def payload_for(self, principal: entitlement.Principal) -> Mapping[str, Any] | None:
+        """What somebody is told; None where they are not."""
+
 
 class Channel(Protocol):
     """One other side."""
@@ -90,11 +132,45 @@ class Channel(Protocol):
     def name(self) -> str:
         """Name under which the position is kept."""
 
-    def deliver(self, told: Sequence[Told]) -> Iterator[int]:
+    def deliver(self, told: Sequence[Any]) -> Iterator[int]:
         """Deliver in order; yields the sequence up to which everything is acknowledged, raises `ChannelError`."""
 
     def close(self) -> None:
         """Let go of the other side."""
+
+
+class NoticeChannel:
+    """A channel over which notices go; its position is one in the notices.
+
+    Parameters
+    ----------
+    inner : Channel
+        The other side, for notices only.
+    """
+
+    def __init__(self, inner: Channel) -> None:
+        self._inner = inner
+
+    @property
+    def name(self) -> str:
+        """Name under which the position is kept."""
+        return notice_channel(self._inner.name)
+
+    def outgoing(self, catalog: catalog_store.CatalogStore, *, after: int, public_url: str) -> Sequence[Outgoing]:
+        """Read the next notices."""
+
+        def reached(*parts: str) -> str:
+            return address(public_url, *parts)
+
+        return notices.outgoing(catalog.engine, after=after, address=reached, limit=PAGE)
+
+    def deliver(self, told: Sequence[Any]) -> Iterator[int]:
+        """Deliver in order, as the other side does."""
+        return self._inner.deliver(told)
+
+    def close(self) -> None:
+        """Let go of the other side."""
+        self._inner.close()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,6 +245,26 @@ class Positions:
             )
             for row in rows
         )
+
+    def begin(self, channel: str, sequence: int) -> bool:
+        """Give a channel its first position; one that has a position keeps it.
+
+        Parameters
+        ----------
+        channel : str
+            Name.
+        sequence : int
+            It is told what comes after this [1].
+
+        Returns
+        -------
+        bool
+            Whether it is a new one.
+        """
+        if any(found.channel == channel for found in self.all()):
+            return False
+        self._write(Position(channel=channel, sequence=sequence))
+        return True
 
     def advance(self, channel: str, sequence: int) -> None:
         """Record success up to a position; never goes back.
@@ -249,6 +345,62 @@ def outgoing(catalog: catalog_store.CatalogStore, *, after: int, public_url: str
         item = items[row.item_id, row.revision]
         told.append(Told(sequence=row.sequence, payload=_reachable(row.payload, public_url), item=item))
     return tuple(told)
+
+
+def present(engine: sa.Engine, channel: str, *, now: dt.datetime) -> int:
+    """Position of the present: a new channel that begins there is not told what is past.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Database of the installation.
+    channel : str
+        Its name.
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    int
+        The newest announcement; for a channel of notices, before the first that is still to be heeded [1].
+    """
+    if channel.startswith(_NOTICES):
+        return notices.start(engine, now=now)
+    newest = sa.select(sa.func.coalesce(sa.func.max(catalog_store.outbox_table.c.sequence), 0))
+    with database.reading(engine) as connection:
+        return int(connection.execute(newest).scalar_one())
+
+
+def notice_channel(channel: str) -> str:
+    """Name of the channel of notices to the same other side.
+
+    Parameters
+    ----------
+    channel : str
+        Name of the channel of announcements.
+
+    Returns
+    -------
+    str
+        The name.
+    """
+    return f"{_NOTICES}{channel}"
+
+
+def side_of(channel: str) -> str:
+    """Name of the channel of announcements to the same other side.
+
+    Parameters
+    ----------
+    channel : str
+        Name of either channel.
+
+    Returns
+    -------
+    str
+        The name.
+    """
+    return channel.removeprefix(_NOTICES)
 
 
 def address(public_url: str, *parts: str) -> str:
@@ -353,8 +505,10 @@ class Pusher:
                 return failed
         return self.positions.read(channel.name)
 
-    def _next(self, channel: Channel) -> tuple[Told, ...]:
+    def _next(self, channel: Channel) -> Sequence[Outgoing]:
         after = self.positions.read(channel.name).sequence
+        if isinstance(channel, NoticeChannel):
+            return channel.outgoing(self.catalog, after=after, public_url=self.public_url)
         return outgoing(self.catalog, after=after, public_url=self.public_url)
 
     def run(self, channels: Callable[[], Mapping[str, Channel]], stop: threading.Event, *, poll: float = 1.0) -> None:
@@ -412,18 +566,32 @@ def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str
     Returns
     -------
     dict
-        By channel: outstanding announcements, failures, seconds of failing, reason.
+        By channel: position, how much is outstanding, age of the oldest of it [s], failures, seconds of failing,
+        reason.
     """
-    column = catalog_store.outbox_table.c.sequence
     told = {}
     for position in Positions(catalog.engine).all():
-        with database.reading(catalog.engine) as connection:
-            left = connection.execute(sa.select(sa.func.count()).where(column > position.sequence)).scalar_one()
+        left, oldest = _outstanding(catalog.engine, position)
         since = position.failing_since
         told[position.channel] = {
-            "outstanding": int(left),
+            "position": position.sequence,
+            "outstanding": left,
+            "lag_seconds": None if oldest is None else round((now - oldest).total_seconds(), 1),
             "failures": position.failures,
             "failing_seconds": None if since is None else round((now - since).total_seconds(), 1),
             "reason": position.reason,
         }
     return told
+
+
+def _outstanding(engine: sa.Engine, position: Position) -> tuple[int, dt.datetime | None]:
+    """How much a channel was not told yet, and since when the oldest of it is true."""
+    if position.channel.startswith(_NOTICES):
+        sequence, at = notices.notice_table.c.sequence, notices.notice_table.c.published_at
+    else:
+        sequence, at = catalog_store.outbox_table.c.sequence, catalog_store.outbox_table.c.created_at
+    with database.reading(engine) as connection:
+        left, oldest = connection.execute(
+            sa.select(sa.func.count(), sa.func.min(at)).where(sequence > position.sequence)
+        ).one()
+    return int(left), None if oldest is None else dt.datetime.fromisoformat(oldest)

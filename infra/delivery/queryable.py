@@ -206,7 +206,10 @@ QUERYABLES: Mapping[str, Queryable] = {
     "cqeo:sector": Queryable(title="Sector the product serves", kind="text", column=_item.sector),
     "cqeo:product_code": Queryable(title="Product code", kind="text", column=_item["product"]),
     "cqeo:stream": Queryable(
-        title="Near real time or final", kind="text", column=_item.stream, choices=("nrt", "final")
+        title="Near real time, final, or test data of a coming format",
+        kind="text",
+        column=_item.stream,
+        choices=("nrt", "final", "test"),
     ),
     "cqeo:quality.level": Queryable(
         title="Standing of the product",

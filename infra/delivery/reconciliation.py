@@ -225,9 +225,9 @@ def _delivered(catalog: catalog_store.CatalogStore) -> Iterator[catalog_store.An
 
 def _feed(stores: Stores) -> tuple[int, int, list[Difference]]:
     bucket = stores.catalogue_bucket
-    delivered = {publication.feed_key(one.sequence): one for one in _delivered(stores.catalog)}
-    held = {found.key for found in stores.store.list(bucket, "feed/")}
-    waiting = {publication.feed_key(one.sequence) for one in stores.catalog.undelivered()}
+    delivered = {publication.announcement_key(one): one for one in _delivered(stores.catalog)}
+    held = {found.key for folder in ("feed/", "feed-test/") for found in stores.store.list(bucket, folder)}
+    waiting = {publication.announcement_key(one) for one in stores.catalog.undelivered()}
     found = [
         Difference("feed_missing", f"{bucket}/{key}", f"{one.event} {one.item_id} r{one.revision}")
         for key, one in delivered.items()
@@ -277,7 +277,7 @@ def _collections(stores: Stores) -> Iterator[Difference]:
 def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
     lost = {one.place for one in differences if one.kind == "feed_missing"}
     for told in _delivered(stores.catalog) if lost else ():
-        if f"{stores.catalogue_bucket}/{publication.feed_key(told.sequence)}" in lost:
+        if f"{stores.catalogue_bucket}/{publication.announcement_key(told)}" in lost:
             publication.write_feed(told, store=stores.store, catalogue_bucket=stores.catalogue_bucket)
     for one in differences:
         if one.kind == "pointer_wrong":

@@ -30,7 +30,7 @@ class RetentionClass:
     sectors, collections : frozenset of str or None
         What it is for; None for all.
     stream : str or None
-        nrt or final; None for both.
+        nrt, final or test; None for all.
     """
 
     name: str
@@ -142,8 +142,8 @@ def _class(entry: Any, place: str) -> RetentionClass:
     names = set(entry) if isinstance(entry, dict) else set()
     if not needed <= names <= needed | {"sectors", "collections", "stream"}:
         raise _invalid(place, f"{', '.join(sorted(needed))} are wanted; sectors, collections and stream may be there")
-    if entry.get("stream") not in {None, "nrt", "final"}:
-        raise _invalid(place, f"stream is nrt or final, not {entry['stream']!r}")
+    if entry.get("stream") not in {None, "nrt", "final", "test"}:
+        raise _invalid(place, f"stream is nrt, final or test, not {entry['stream']!r}")
     return RetentionClass(
         name=str(entry["name"]),
         days={state: _days(entry[name], f"{place}: {name}") for state, name in _DAYS.items()},

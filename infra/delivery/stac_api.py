@@ -25,8 +25,8 @@ from stac_fastapi.types import config, core, errors, rfc3339
 from stac_fastapi.types.search import BaseSearchPostRequest
 
 from infra import catalog_store
-from infra.delivery import cql2_condition, cursor, entitlement, item_search, queryable
-from products import stac
+from infra.delivery import cql2_condition, cursor, entitlement, item_search, notices, queryable
+from products import notice, stac, streams
 
 GEOJSON = "application/geo+json"
 
@@ -67,7 +67,11 @@ def principal_of(request: Request) -> entitlement.Principal:
     return found
 
 
-def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
+def application(
+    search: item_search.ItemSearch,
+    seal: cursor.CursorSeal,
+    coming: Callable[[], Sequence[notice.Notice]] = lambda: (),
+) -> Any:
     """Build the STAC API.
 
     Parameters
@@ -76,6 +80,8 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
         Where to look.
     seal : CursorSeal
         What seals the ends of pages.
+    coming : callable
+        Gives the notices still to be heeded, to which their collections link.
 
     Returns
     -------
@@ -100,7 +106,7 @@ def application(search: item_search.ItemSearch, seal: cursor.CursorSeal) -> Any:
             docs_url=f"{PREFIX}/api.html",
             _env_file=None,  # type: ignore[call-arg]
         ),
-        client=CatalogClient(search=search, seal=seal, landing_page_id="terralimb"),
+        client=CatalogClient(search=search, seal=seal, coming=coming, landing_page_id="terralimb"),
         extensions=offered,
         search_get_request_model=models.create_get_request_model(offered),
         search_post_request_model=models.create_post_request_model(offered, base_model=_SearchBody),
@@ -192,6 +198,7 @@ class CatalogClient(core.BaseCoreClient):
 
     search: item_search.ItemSearch = attr.ib(kw_only=True)
     seal: cursor.CursorSeal = attr.ib(kw_only=True)
+    coming: Callable[[], Sequence[notice.Notice]] = attr.ib(kw_only=True)
 
     def landing_page(self, **kwargs: Any) -> Any:
         """Answer ``GET /``: links to what there is and a child for every collection."""
@@ -209,7 +216,9 @@ class CatalogClient(core.BaseCoreClient):
         """Answer ``GET /collections``."""
         request: Request = kwargs["request"]
         address = _address(request)
-        documents = [_served_collection(each, address) for each in self.search.collections(principal_of(request))]
+        found = self.search.collections(principal_of(request), _stream(request))
+        coming = self.coming()
+        documents = [_served_collection(each, address, coming) for each in found]
         links = [_link("root", address()), _link("self", address("collections"))]
         return {"collections": documents, "links": links}
 
@@ -217,7 +226,7 @@ class CatalogClient(core.BaseCoreClient):
         """Answer ``GET /collections/{collection_id}``."""
         request: Request = kwargs["request"]
         document = _collection_document(self.search, principal_of(request), collection_id)
-        return _served_collection(document, _address(request))
+        return _served_collection(document, _address(request), self.coming())
 
     def get_item(self, item_id: str, collection_id: str, **kwargs: Any) -> Any:
         """Answer ``GET /collections/{collection_id}/items/{item_id}``."""
@@ -282,6 +291,11 @@ class CatalogClient(core.BaseCoreClient):
 
 
 # Requests
+
+
+def _stream(request: Request) -> streams.Stream:
+    """Stream that is asked for; whoever does not ask gets what agencies work with."""
+    return streams.TEST if request.query_params.get("stream") == streams.TEST else streams.OPERATIONAL
 
 
 def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
@@ -396,15 +410,21 @@ def _next_link(request: Request, token: str, body: Mapping[str, Any] | None) -> 
 def _collection_document(
     search: item_search.ItemSearch, principal: entitlement.Principal, collection_id: str
 ) -> dict[str, Any]:
-    documents = (each for each in search.collections(principal) if each["id"] == collection_id)
-    found = next(documents, None)
+    documents = search.collections(principal, streams.of_collection(collection_id))
+    found = next((each for each in documents if each["id"] == collection_id), None)
     if found is None:
         raise errors.NotFoundError(f"there is no collection {collection_id!r:.120}")
     return found
 
 
-def _served_collection(document: Mapping[str, Any], address: Callable[..., str]) -> dict[str, Any]:
+def _served_collection(
+    document: Mapping[str, Any], address: Callable[..., str], coming: Sequence[notice.Notice]
+) -> dict[str, Any]:
     own = str(document["id"])
+
+    def above(*parts: str) -> str:
+        return address(*parts, above=True)
+
     links = [
         _link("root", address()),
         _link("parent", address()),
@@ -417,7 +437,7 @@ def _served_collection(document: Mapping[str, Any], address: Callable[..., str])
         },
     ]
     kept = [link for link in document.get("links", ()) if link["rel"] not in {"root", "parent", "self", "items"}]
-    return {**document, "links": links + kept}
+    return {**document, "links": links + kept + notices.links(coming, own, above)}
 
 
 def _served_item(item: catalog_store.CatalogItem, address: Callable[..., str]) -> dict[str, Any]:

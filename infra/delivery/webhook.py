@@ -16,8 +16,9 @@ import socket
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import sqlalchemy as sa
@@ -64,6 +65,8 @@ class Webhook:
         Why not.
     created_at : str
         When it was added, RFC 3339 UTC.
+    suspended_at : str or None
+        Since when it is not tried, RFC 3339 UTC; None where it is, or where that was not recorded.
     """
 
     id: str
@@ -74,6 +77,7 @@ class Webhook:
     active: bool
     suspended_reason: str | None
     created_at: str
+    suspended_at: str | None = None
 
     @property
     def channel(self) -> str:
@@ -197,12 +201,13 @@ def listing(engine: sa.Engine) -> tuple[Webhook, ...]:
             active=row["active"],
             suspended_reason=row["suspended_reason"],
             created_at=row["created_at"],
+            suspended_at=row["suspended_at"],
         )
         for row in rows
     )
 
 
-def set_active(engine: sa.Engine, webhook_id: str, *, reason: str | None) -> bool:
+def set_active(engine: sa.Engine, webhook_id: str, *, reason: str | None, now: dt.datetime | None = None) -> bool:
     """Suspend a webhook, or take it up again where it stopped.
 
     Parameters
@@ -213,6 +218,8 @@ def set_active(engine: sa.Engine, webhook_id: str, *, reason: str | None) -> boo
         Which.
     reason : str or None
         Why it is suspended; None takes it up again.
+    now : datetime.datetime or None
+        Time; the clock's where None.
 
     Returns
     -------
@@ -220,9 +227,13 @@ def set_active(engine: sa.Engine, webhook_id: str, *, reason: str | None) -> boo
         False where there is no such webhook.
     """
     change = sa.update(webhook_table).where(webhook_table.c.id == webhook_id)
-    clean = sa.update(push.position_table).where(push.position_table.c.channel == f"{_PREFIX}{webhook_id}")
+    own = f"{_PREFIX}{webhook_id}"
+    clean = sa.update(push.position_table).where(push.position_table.c.channel.in_((own, push.notice_channel(own))))
+    since = None if reason is None else catalog_store.text_from_instant(now or dt.datetime.now(dt.UTC))
     with engine.begin() as connection:
-        changed = connection.execute(change.values(active=reason is None, suspended_reason=reason)).rowcount
+        changed = connection.execute(
+            change.values(active=reason is None, suspended_reason=reason, suspended_at=since)
+        ).rowcount
         if reason is None:
             connection.execute(clean.values(failures=0, failing_since=None, reason=None))
     return bool(changed)
@@ -249,12 +260,13 @@ def suspend_hopeless(
     bool
         Whether it was suspended.
     """
-    if not position.channel.startswith(_PREFIX) or position.failing_since is None:
+    channel = push.side_of(position.channel)
+    if not channel.startswith(_PREFIX) or position.failing_since is None:
         return False
     if now - position.failing_since < dt.timedelta(days=days):
         return False
     reason = f"failed for {days:g} days, {position.failures} times, at last: {position.reason}"
-    return set_active(engine, position.channel.removeprefix(_PREFIX), reason=reason)
+    return set_active(engine, channel.removeprefix(_PREFIX), reason=reason, now=now)
 
 
 class WebhookChannel:
@@ -295,13 +307,13 @@ class WebhookChannel:
         """Name under which the position is kept."""
         return self.hook.channel
 
-    def deliver(self, told: Sequence[push.Told]) -> Iterator[int]:
+    def deliver(self, told: Sequence[push.Outgoing]) -> Iterator[int]:
         """Post in order what the agency may see; pass over the rest.
 
         Parameters
         ----------
-        told : Sequence of push.Told
-            Announcements.
+        told : Sequence of push.Outgoing
+            Announcements or notices.
 
         Yields
         ------
@@ -314,8 +326,9 @@ class WebhookChannel:
             The receiver is not there, did not take it, or must not be reached.
         """
         for one in told:
-            if entitlement.permits(self.hook.principal, sector=one.item.sector, admin_codes=one.districts):
-                self._post(one)
+            payload = one.payload_for(self.hook.principal)
+            if payload is not None:
+                self._post(payload)
                 yield one.sequence
         yield told[-1].sequence
 
@@ -323,9 +336,9 @@ class WebhookChannel:
         """Let go of the receiver."""
         self._client.close()
 
-    def _post(self, told: push.Told) -> None:
-        body = json.dumps(told.payload, ensure_ascii=False, sort_keys=True).encode()
-        said = f"{self.hook.id}/{told.payload['event']}/{told.payload['id']}/{told.payload['revision']}"
+    def _post(self, payload: Mapping[str, Any]) -> None:
+        body = json.dumps(payload, ensure_ascii=False, sort_keys=True).encode()
+        said = f"{self.hook.id}/{payload['event']}/{payload['id']}/{payload['revision']}"
         host, target = self._target()
         try:
             secret = secret_of(self._home, self.hook.id)

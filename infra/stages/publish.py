@@ -7,16 +7,25 @@ from infra import archive, publication, signing
 from infra.stages import package_document
 from infra.stages.execution import Unit, UnitResult
 from infra.stages.workspace import Workspace
-from products import stac
+from products import stac, streams
 
 
 def publish(unit: Unit, workspace: Workspace) -> UnitResult:
     """Publish one package; the same content again changes nothing."""
     (granule,) = unit.granules
     document = package_document.from_json(workspace.read(granule))
+    published = publish_document(document, workspace, streams.OPERATIONAL)
+    report = {"item": published.item_id, "revision": published.revision, "new": published.created}
+    return UnitResult(report=report)
+
+
+def publish_document(
+    document: package_document.PackageDocument, workspace: Workspace, stream: streams.Stream
+) -> publication.Publication:
+    """Publish a package with its collection in a stream; both streams go the same way."""
     catalogue = workspace.settings.bucket("catalogue")
-    _publish_collection(document, workspace, catalogue)
-    published = publication.publish_package(
+    _publish_collection(document, workspace, catalogue, stream)
+    return publication.publish_package(
         item_id=document.item_id,
         collection=document.collection,
         sector=document.sector,
@@ -27,10 +36,9 @@ def publish(unit: Unit, workspace: Workspace) -> UnitResult:
         bucket=workspace.settings.bucket(document.bucket),
         key_prefix=archive.product_prefix(document.collection, document.fields.start.isoformat()),
         catalogue_bucket=catalogue,
+        stream=stream,
         signer=_signer(workspace.settings.home),
     )
-    report = {"item": published.item_id, "revision": published.revision, "new": published.created}
-    return UnitResult(report=report)
 
 
 def _signer(home: Path) -> publication.Signer:
@@ -38,7 +46,9 @@ def _signer(home: Path) -> publication.Signer:
     return functools.partial(signing.sign, home)
 
 
-def _publish_collection(document: package_document.PackageDocument, workspace: Workspace, catalogue: str) -> None:
+def _publish_collection(
+    document: package_document.PackageDocument, workspace: Workspace, catalogue: str, stream: streams.Stream
+) -> None:
     fields = document.fields
     collection = stac.CollectionFields(
         collection_id=document.collection,
@@ -49,5 +59,6 @@ def _publish_collection(document: package_document.PackageDocument, workspace: W
         description_zh=fields.description_zh or fields.title_zh,
         sector=document.sector,
     )
+    collection = streams.collection_fields(collection, stream)
     written = publication.publish_collection(collection, store=workspace.store, catalogue_bucket=catalogue)
     workspace.catalog.put_collection(written)

@@ -9,9 +9,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from infra import catalog_store, completeness_ledger, database, ledger
-from infra.delivery import identity, push
+from infra.delivery import identity, notices, push
 
-TARGET = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata, identity.metadata, push.metadata]
+TARGET = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata, identity.metadata]
+TARGET += [push.metadata, notices.metadata]
 
 
 def upgrade_to(url: str, revision: str) -> None:

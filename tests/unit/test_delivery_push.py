@@ -230,7 +230,7 @@ def test_a_webhook_gets_what_its_agency_could_search_and_nothing_else(
 ) -> None:
     hook, _ = added(catalog, tmp_path, districts=["500101", "500102"], from_start=True)
     posted: list[str] = []
-    monkeypatch.setattr(webhook.WebhookChannel, "_post", lambda _self, told: posted.append(told.item.item_id))
+    monkeypatch.setattr(webhook.WebhookChannel, "_post", lambda _self, payload: posted.append(payload["id"]))
     channel = webhook.WebhookChannel(hook, tmp_path)
     assert push.Pusher(catalog=catalog).push(channel).sequence == COUNT
     channel.close()
