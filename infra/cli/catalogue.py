@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra import settings
-from infra.cli import catalogue_care
+from infra.cli import catalogue_care, catalogue_notice
 
 app = typer.Typer(no_args_is_help=True, help="Find what has been published, and look after it.")
 app.command("withdraw")(catalogue_care.withdraw)
@@ -20,6 +20,10 @@ app.command("reconcile")(catalogue_care.reconcile)
 app.command("backup")(catalogue_care.backup)
 app.command("restore")(catalogue_care.restore)
 app.command("export")(catalogue_care.export)
+app.command("care")(catalogue_care.care)
+app.command("timeliness")(catalogue_care.timeliness)
+app.command("publish")(catalogue_notice.publish)
+app.add_typer(catalogue_notice.app, name="notice")
 
 
 @app.command()

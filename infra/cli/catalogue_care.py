@@ -34,7 +34,7 @@ def withdraw(
     """
     from infra.delivery import withdrawal
 
-    with _here() as here:
+    with attached() as here:
         path, document = withdrawal.withdraw(
             item,
             reason=reason,
@@ -61,7 +61,7 @@ def hold(
     """Put an item under legal hold: retention removes nothing of it, whatever its time."""
     from infra import catalog_store
 
-    with _here() as here:
+    with attached() as here:
         placed = catalog_store.Custody(here.catalog).hold(item, reason=reason, placed_at=_now())
     _say(f"{item} is held." if placed else f"{item} was held before; the first reason stands.")
 
@@ -70,7 +70,7 @@ def release(item: str = typer.Argument(..., help="Identity of the item.")) -> No
     """End the legal hold of an item."""
     from infra import catalog_store
 
-    with _here() as here:
+    with attached() as here:
         if not catalog_store.Custody(here.catalog).release(item):
             raise LookupError(f"{item} is under no hold")
     _say(f"{item} is held no longer.")
@@ -89,7 +89,7 @@ def retention_plan(
     from infra.delivery import retention, retention_rules
 
     now = _now()
-    with _here() as here:
+    with attached() as here:
         rules = retention_rules.read(here.settings.retention or retention_rules.SHIPPED)
         made = retention.plan(here.catalog, rules, now=now, sign=_signer(here.settings.home))
         path = out or here.settings.home / "retention" / f"plan-{now:%Y%m%dt%H%M%Sz}.json"
@@ -117,7 +117,7 @@ def retention_run(
     signature = plan.with_name(f"{plan.name}.minisig")
     if not signature.exists():
         raise deletion_plan.PlanError(f"{plan} has no signature beside it: expected {signature}")
-    with _here() as here:
+    with attached() as here:
         done = retention.execute(
             plan.read_bytes(),
             signature.read_bytes(),
@@ -147,7 +147,7 @@ def reconcile(
     """
     from infra.delivery import reconciliation
 
-    with _here() as here:
+    with attached() as here:
         found = reconciliation.reconcile(_stores(here), now=_now(), repair=repair)
         reconciliation.write_report(here.settings.home, found)
     if as_json:
@@ -171,15 +171,18 @@ def backup(as_json: bool = AS_JSON) -> None:
     Keep HOME/keys elsewhere: no secret is part of a backup. PostgreSQL is backed up with pg_dump.
     """
     from infra.delivery import backup as backups
+    from infra.delivery import care as caring
 
-    with _here() as here:
+    with attached() as here:
+        now = _now()
         manifest = backups.back_up(
             here.settings.resolved_database_url(),
             store=here.store,
             catalogue_bucket=here.settings.bucket("catalogue"),
             sign=_signer(here.settings.home),
-            now=_now(),
+            now=now,
         )
+        caring.note(here.settings.home, "backup", now=now, outcome=caring.backup_outcome(manifest))
     if as_json:
         _print(manifest)
         return
@@ -201,7 +204,7 @@ def restore(
     from infra import signing
     from infra.delivery import backup as backups
 
-    with _here() as here:
+    with attached() as here:
         keys = (
             signing.public_keys(here.settings.home)
             if trust is None
@@ -220,7 +223,7 @@ def export(as_json: bool = AS_JSON) -> None:
     """Bring the bulk exports up to date: export/<collection>/<yyyy-mm>.parquet, and the static catalogue in mirror/."""
     from infra.delivery import export as exports
 
-    with _here() as here:
+    with attached() as here:
         done = exports.export(here.catalog, here.store, catalogue_bucket=here.settings.bucket("catalogue"))
     if as_json:
         _print(dataclasses.asdict(done))
@@ -228,8 +231,87 @@ def export(as_json: bool = AS_JSON) -> None:
     _say(f"{done.items} items in {done.files} files, {done.written} written")
 
 
+def care(as_json: bool = AS_JSON) -> None:
+    """Do the daily care by hand: seal the record, publish timeliness, reconcile, back up, export the month before.
+
+    Every step is done whatever becomes of the others, and nothing is deleted. /health shows what each found last; the
+    DAG care_for_catalogue does the same once a day.
+
+    Exit status 0: all went well. 1: a step failed; it is named.
+    """
+    from infra.delivery import care as caring
+
+    with attached() as here:
+        charge = caring.Charge(
+            stores=_stores(here), home=here.settings.home, database_url=here.settings.resolved_database_url()
+        )
+        done = caring.run_all(charge, now=_now())
+    told = {
+        step: {"status": "failed", "reason": str(found)} if isinstance(found, Exception) else {"status": "ok", **found}
+        for step, found in done.items()
+    }
+    if as_json:
+        _print(told)
+    else:
+        for step, outcome in told.items():
+            facts = ", ".join(f"{name} {value}" for name, value in outcome.items() if name != "status")
+            _say(f"{step:11} {outcome['status']:7} {facts}")
+    failed = [step for step, outcome in told.items() if outcome["status"] == "failed"]
+    if failed:
+        raise typer.Exit(1)
+
+
+def timeliness(
+    since: str | None = typer.Option(None, "--since", help="First day of observation, yyyy-mm-dd; 30 days ago."),
+    until: str | None = typer.Option(None, "--until", help="Last day of observation, yyyy-mm-dd; today."),
+    png: Path | None = typer.Option(None, "--png", dir_okay=False, help="Picture to write: histogram and days."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show how long profiles took from the end of their observation until they could be fetched.
+
+    Counted from the catalogue by first publication, against the target of 180 minutes. The daily care publishes the
+    same figures to timeliness/<day>.json of the catalogue bucket.
+
+    Exit status 0: shown. 1: there are no profiles to draw.
+    """
+    from infra import catalog_store, database
+    from infra.delivery import timeliness as measured
+
+    today = _now().date()
+    first, last = _day(since, today - dt.timedelta(days=30)), _day(until, today)
+    if last < first:
+        raise typer.BadParameter("--until comes before --since")
+    url = settings.current().resolved_database_url()
+    database.upgrade(url)
+    found = measured.delays_between(catalog_store.CatalogStore(database.engine(url)), since=first, until=last)
+    if png is not None:
+        from products import timeliness_plot
+
+        days = [dt.date.fromisoformat(one.day) for one in found]
+        png.write_bytes(timeliness_plot.plot(days, [one.minutes for one in found], target=measured.TARGET_MINUTES))
+    rows = measured.summary(found)
+    if as_json:
+        span = {"since": first.isoformat(), "until": last.isoformat()}
+        _print({**span, "target_minutes": measured.TARGET_MINUTES, "profiles": len(found), "rows": rows})
+        return
+    for row in rows:
+        minutes = "  ".join(f"{rank} {value:g}" for rank, value in row["minutes"].items())
+        share = f"{100 * row['within_target']:.1f} % within {measured.TARGET_MINUTES:g} min"
+        _say(f"{row['day']}  {row['platform']}  {row['stream']}  {row['profiles']} profiles  {minutes}  {share}")
+    if not rows:
+        _say(f"No profile was observed from {first} to {last}.")
+
+
+def _day(text: str | None, otherwise: dt.date) -> dt.date:
+    try:
+        return otherwise if text is None else dt.date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r:.40} is no day, as 2026-07-01") from None
+
+
 @contextlib.contextmanager
-def _here() -> Iterator["workspace.Workspace"]:
+def attached() -> Iterator["workspace.Workspace"]:
+    """Stores of this home, started where they do not run, with the newest schema."""
     from infra import database
     from infra.embedded import installation
 
@@ -249,12 +331,7 @@ def _signer(home: Path) -> Any:
 def _stores(here: "workspace.Workspace") -> "reconciliation.Stores":
     from infra.delivery import reconciliation
 
-    return reconciliation.Stores(
-        catalog=here.catalog,
-        store=here.store,
-        product_buckets=(here.settings.bucket("products"), here.settings.bucket("profiles")),
-        catalogue_bucket=here.settings.bucket("catalogue"),
-    )
+    return reconciliation.stores_of(here.settings, catalog=here.catalog, store=here.store)
 
 
 def _now() -> dt.datetime:

@@ -30,11 +30,15 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 @app.command("run")
 def run(
     once: bool = typer.Option(False, "--once", help="Push what is outstanding, one try a channel, and end."),
+    from_beginning: bool = typer.Option(
+        False, "--from-beginning", help="Tell a channel that never ran before everything there ever was."
+    ),
 ) -> None:
     """Push announcements to the broker of TERRALIMB_MQTT_URL and to all webhooks, until Ctrl-C.
 
     Each channel keeps its own position: what was not acknowledged is sent again, also after a restart, and a channel
-    that fails holds up no other. With TERRALIMB_WIS2=true weather products are announced as WIS2 messages too.
+    that fails holds up no other. A channel that never ran before starts at the present, with the notices still to be
+    heeded, unless --from-beginning is given; from then on it misses nothing. With TERRALIMB_WIS2=true weather products are announced as WIS2 messages too.
 
     Exit status with --once: 0 if every channel took everything, 1 if one did not; it is named.
     """
@@ -50,7 +54,7 @@ def run(
         )
 
     pusher = push.Pusher(catalog=catalog, public_url=chosen.public_url, on_failure=on_failure)
-    channels = _Channels(chosen, catalog)
+    channels = _Channels(chosen, catalog, from_beginning=from_beginning)
     with _alone(chosen.home):
         if once:
             _once(pusher, channels())
@@ -132,26 +136,46 @@ def listing(as_json: bool = AS_JSON) -> None:
 class _Channels:
     """The channels there are now; the same object for the same channel."""
 
-    def __init__(self, chosen: settings.Settings, catalog: "catalog_store.CatalogStore") -> None:
+    def __init__(
+        self, chosen: settings.Settings, catalog: "catalog_store.CatalogStore", *, from_beginning: bool
+    ) -> None:
         self._chosen = chosen
         self._catalog = catalog
+        self._from_beginning = from_beginning
         self._fixed = _broker_channels(chosen)
-        self._hooks: dict[str, webhook.WebhookChannel] = {}
+        self._hooks: dict[str, push.Channel] = {}
+        self._begin(self._fixed)
 
     def __call__(self) -> "Mapping[str, push.Channel]":
-        from infra.delivery import webhook
+        from infra.delivery import push, webhook
 
         active = {hook.channel: hook for hook in webhook.listing(self._catalog.engine) if hook.active}
-        self._hooks = {name: channel for name, channel in self._hooks.items() if name in active}
-        for name in active.keys() - self._hooks.keys():
-            self._hooks[name] = webhook.WebhookChannel(
-                active[name], self._chosen.home, private_addresses=self._chosen.webhook_private_addresses
-            )
+        self._hooks = {name: channel for name, channel in self._hooks.items() if push.side_of(name) in active}
+        new: dict[str, push.Channel] = {}
+        for name in sorted(active.keys() - self._hooks.keys()):
+            new[name] = self._hook_channel(active[name])
+            new[push.notice_channel(name)] = push.NoticeChannel(self._hook_channel(active[name]))
+        self._begin(new)
+        self._hooks |= new
         return {**self._fixed, **self._hooks}
+
+    def _hook_channel(self, hook: "webhook.Webhook") -> "push.Channel":
+        from infra.delivery import webhook
+
+        return webhook.WebhookChannel(hook, self._chosen.home, private_addresses=self._chosen.webhook_private_addresses)
+
+    def _begin(self, channels: "Mapping[str, push.Channel]") -> None:
+        """Write down where a new channel begins before anything is sent, so that it misses nothing from then on."""
+        from infra.delivery import push
+
+        engine, now = self._catalog.engine, dt.datetime.now(dt.UTC)
+        for name in channels:
+            after = 0 if self._from_beginning else push.present(engine, name, now=now)
+            push.Positions(engine).begin(name, after)
 
 
 def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
-    from infra.delivery import mqtt
+    from infra.delivery import mqtt, push
     from products import wis2_notification
 
     if chosen.mqtt_url is None:
@@ -164,6 +188,9 @@ def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
     )
     agencies = mqtt.for_agencies(retain_latest=chosen.mqtt_retain_latest)
     found: dict[str, push.Channel] = {"mqtt": mqtt.MqttChannel("mqtt", broker, agencies)}
+    # A broker lets one client of a name in at a time, so the notices go by another.
+    told = push.NoticeChannel(mqtt.MqttChannel("mqtt", broker, mqtt.for_notices(), client="notices"))
+    found[told.name] = told
     if chosen.wis2:
         if not chosen.public_url.startswith(("https://", "http://")):
             raise ValueError("WIS2 messages lead to files: set TERRALIMB_PUBLIC_URL to the address of the service")

@@ -65,9 +65,13 @@ class MqttChannel:
     messages : callable
         Gives the messages (topic, payload, whether retained) of one announcement or notice; none where it says
         nothing.
+    client : str or None
+        End of the name under which the broker knows it; the channel's where None.
     """
 
-    def __init__(self, name: str, broker: Broker, messages: Callable[[Any], Sequence[Message]]) -> None:
+    def __init__(
+        self, name: str, broker: Broker, messages: Callable[[Any], Sequence[Message]], *, client: str | None = None
+    ) -> None:
         parsed = urllib.parse.urlsplit(broker.url)
         if parsed.scheme not in _PORTS or not parsed.hostname or parsed.username or parsed.password:
             raise ValueError("the broker's address is mqtt://host:port or mqtts://host:port, without user and password")
@@ -81,6 +85,7 @@ class MqttChannel:
         self._broker = broker
         self._messages = messages
         self._client: paho.Client | None = None
+        self._client_id = f"terralimb-push-{client or name}"
         self._refused: dict[int, str] = {}
 
     @property
@@ -146,7 +151,7 @@ class MqttChannel:
         broker, parsed = self._broker, urllib.parse.urlsplit(self._broker.url)
         client = paho.Client(
             enums.CallbackAPIVersion.VERSION2,
-            client_id=f"terralimb-push-{self._name}",
+            client_id=self._client_id,
             protocol=enums.MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
         )

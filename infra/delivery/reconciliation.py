@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra import catalog_store, object_store, publication
+from infra import catalog_store, object_store, publication, settings
 
 #: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
 ORPHAN_AGE = dt.timedelta(days=7)
@@ -84,6 +84,33 @@ class Stores(NamedTuple):
     store: object_store.ObjectStore
     product_buckets: Sequence[str]
     catalogue_bucket: str
+
+
+def stores_of(
+    chosen: settings.Settings, *, catalog: catalog_store.CatalogStore, store: object_store.ObjectStore
+) -> Stores:
+    """What is compared in an installation.
+
+    Parameters
+    ----------
+    chosen : infra.settings.Settings
+        Its settings.
+    catalog : infra.catalog_store.CatalogStore
+        Its catalogue.
+    store : infra.object_store.ObjectStore
+        Its store.
+
+    Returns
+    -------
+    Stores
+        With its buckets.
+    """
+    return Stores(
+        catalog=catalog,
+        store=store,
+        product_buckets=(chosen.bucket("products"), chosen.bucket("profiles")),
+        catalogue_bucket=chosen.bucket("catalogue"),
+    )
 
 
 def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reconciliation:

@@ -58,6 +58,25 @@ def delays(catalog: catalog_store.CatalogStore, *, day: dt.date, collection: str
     return [_delay(item) for item in items]
 
 
+def delays_between(catalog: catalog_store.CatalogStore, *, since: dt.date, until: dt.date) -> list[Delay]:
+    """Delays of the profiles of several days.
+
+    Parameters
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    since, until : datetime.date
+        First and last day of the end of the observation, UTC.
+
+    Returns
+    -------
+    list of Delay
+        Day by day.
+    """
+    days = (since + dt.timedelta(days=at) for at in range((until - since).days + 1))
+    return [one for day in days for one in delays(catalog, day=day)]
+
+
 def _delay(item: catalog_store.CatalogItem) -> Delay:
     properties = item.document["properties"]
     return Delay(

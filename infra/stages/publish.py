@@ -9,6 +9,9 @@ from infra.stages.execution import Unit, UnitResult
 from infra.stages.workspace import Workspace
 from products import stac, streams
 
+#: Kinds of granules that are packages.
+PACKAGES = ("profile", "sector_product", "alert")
+
 
 def publish(unit: Unit, workspace: Workspace) -> UnitResult:
     """Publish one package; the same content again changes nothing."""

@@ -7,6 +7,9 @@ from typing import Any
 
 from infra.stages import chain
 
+#: Steps of the daily care, as `infra.delivery.care` does them; here because the scheduler reads them often.
+CARE_STEPS = ("seal", "timeliness", "reconcile", "backup", "export")
+
 
 def plan(stage_name: str, *, group: str | None = None) -> list[list[str]]:
     """Batches of the units of a stage that are due, in `group` or everywhere; landed objects are registered first."""
@@ -126,6 +129,22 @@ def stale_auxiliary() -> list[str]:
     from infra.stages import auxiliary, workspace
 
     return auxiliary.stale(workspace.current())
+
+
+def care(step: str) -> dict[str, Any]:
+    """Do one step of the daily care of the delivery; raises what it could not do."""
+    import datetime as dt
+
+    from infra.delivery import care, reconciliation
+    from infra.stages import workspace
+
+    here = workspace.current()
+    charge = care.Charge(
+        stores=reconciliation.stores_of(here.settings, catalog=here.catalog, store=here.store),
+        home=here.settings.home,
+        database_url=here.settings.resolved_database_url(),
+    )
+    return care.run(step, charge, now=dt.datetime.now(dt.UTC))
 
 
 def settle_requests() -> dict[str, int]:

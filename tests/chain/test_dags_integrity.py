@@ -68,7 +68,7 @@ def test_every_dag_file_loads(bundle: dict[str, Any]) -> None:
 
 
 def test_bundle_holds_every_dag_of_the_chain_and_the_sweep(bundle: dict[str, Any]) -> None:
-    assert set(bundle["dags"]) == {stage.dag for stage in chain.STAGES} | {"sweep"}
+    assert set(bundle["dags"]) == {stage.dag for stage in chain.STAGES} | {"sweep", "care_for_catalogue"}
 
 
 def test_dags_have_a_static_start_no_catchup_a_timeout_and_words(bundle: dict[str, Any]) -> None:
