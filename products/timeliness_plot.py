@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from products import quicklook
 
 SIZE = (10.0, 7.4)
-BINS = 40
+BINS = 20
+"""Bars up to the target; none lies on both sides of it [1]."""
 ON_TIME, LATE, LINE, TAIL = "#3d8b63", "#c0563b", "#33689c", "#7a6fb0"
 METADATA = {"Software": "terralimb"}
 SHOWN = 99.0
@@ -33,7 +34,7 @@ class _Words(NamedTuple):
 _TITLE = _Words("Observation to availability", "观测到可用的时效")
 _MINUTES = _Words("minutes", "分钟")
 _PROFILES = _Words("profiles", "廓线数")
-_DAY = _Words("day of observation (UTC)", "观测日期 (UTC)")
+_DAY = _Words("day of observation (UTC)", "观测日期")
 _MEDIAN = _Words("median", "中位数")
 _LATE_END = _Words("95th percentile", "第95百分位")
 _TARGET = _Words("target", "目标")
@@ -130,10 +131,12 @@ def _label(word: _Words, *, bilingual: bool) -> str:
 
 
 def _histogram(axes: Axes, minutes: npt.NDArray[np.float64], target: float, *, bilingual: bool) -> None:
-    last = max(float(np.percentile(minutes, SHOWN)), 1.25 * target)
-    edges = np.linspace(min(0.0, float(minutes.min())), last, BINS + 1)
+    width = target / BINS
+    first = np.floor(min(0.0, float(minutes.min())) / width)
+    last = np.ceil(max(float(np.percentile(minutes, SHOWN)), 1.25 * target) / width)
+    edges = width * np.arange(first, last + 1.0)
     counts, _ = np.histogram(np.clip(minutes, edges[0], edges[-1]), edges)
-    colors = [ON_TIME if left + 0.5 * (edges[1] - edges[0]) <= target else LATE for left in edges[:-1]]
+    colors = [ON_TIME if left + 0.5 * width <= target else LATE for left in edges[:-1]]
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colors, edgecolor="white", linewidth=0.5)
     axes.axvline(target, color=quicklook.INK, linewidth=1.2, linestyle="--")
     share = 100.0 * float(np.mean(minutes <= target))

@@ -38,7 +38,8 @@ def run(
 
     Each channel keeps its own position: what was not acknowledged is sent again, also after a restart, and a channel
     that fails holds up no other. A channel that never ran before starts at the present, with the notices still to be
-    heeded, unless --from-beginning is given; from then on it misses nothing. With TERRALIMB_WIS2=true weather products are announced as WIS2 messages too.
+    heeded, unless --from-beginning is given; from then on it misses nothing. With TERRALIMB_WIS2=true weather
+    products are announced as WIS2 messages too.
 
     Exit status with --once: 0 if every channel took everything, 1 if one did not; it is named.
     """

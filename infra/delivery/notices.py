@@ -340,7 +340,7 @@ class Notices:
         table = catalog_store.collection_table.c
         rows = connection.execute(sa.select(table.id, table["product"], table.sector)).all()
         known = [row for row in rows if streams.of_collection(row.id) == streams.OPERATIONAL]
-        found = {}
+        found: dict[str, str] = {}
         for subject in subjects:
             named = {row.id: row.sector for row in known if subject in (row.id, row.product)}
             if not named:
