@@ -166,9 +166,7 @@ def test_test_data_go_to_topics_of_their_own_and_to_no_webhook_nor_to_the_world(
     desk.catalog.publish(entry, published_at=NOW)
     told = told_of(desk, entry.item_id)
     topics = [topic for topic, _payload, _retained in mqtt.for_agencies(retain_latest=True)(told)]
-    assert topics == ["cq-test/products/weather/occultation-profile/all"] + [
-        "cq-test/latest/weather/occultation-profile/all"
-    ]
+    assert topics == [f"cq-test/{branch}/weather/occultation-profile/all" for branch in ("products", "latest")]
     assert mqtt.for_wis2(wis2_notification.Origin(), public_url="https://s.example")(told) == ()
     posted: list[str] = []
     monkeypatch.setattr(webhook.WebhookChannel, "_post", lambda _self, payload: posted.append(payload["id"]))
