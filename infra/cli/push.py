@@ -177,7 +177,7 @@ class _Channels:
 
 def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
     from infra.delivery import mqtt, push
-    from products import wis2_notification
+    from products import streams, wis2_notification
 
     if chosen.mqtt_url is None:
         return {}
@@ -189,6 +189,7 @@ def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
     )
     agencies = mqtt.for_agencies(retain_latest=chosen.mqtt_retain_latest)
     found: dict[str, push.Channel] = {"mqtt": mqtt.MqttChannel("mqtt", broker, agencies)}
+    found["mqtt-test"] = mqtt.MqttChannel("mqtt-test", broker, mqtt.for_agencies(stream=streams.TEST))
     # A broker lets one client of a name in at a time, so the notices go by another.
     told = push.NoticeChannel(mqtt.MqttChannel("mqtt", broker, mqtt.for_notices(), client="notices"))
     found[told.name] = told

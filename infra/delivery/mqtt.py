@@ -212,13 +212,19 @@ def topic_of(told: push.Told, branch: str = "products") -> str:
     return f"{root}/{branch}/{told.item.sector}/{told.item.product}/{place}"
 
 
-def for_agencies(*, retain_latest: bool = False) -> Callable[[push.Told], Sequence[Message]]:
-    """Messages for agencies.
+def for_agencies(
+    *, retain_latest: bool = False, stream: streams.Stream = streams.OPERATIONAL
+) -> Callable[[push.Told], Sequence[Message]]:
+    """Messages for agencies, of one stream.
+
+    Each stream has a channel of its own: a broker that does not take test data holds up nothing agencies work with.
 
     Parameters
     ----------
     retain_latest : bool
         Whether the newest announcement also stands retained under ``cq/latest/...``.
+    stream : str
+        One of `products.streams.STREAMS`.
 
     Returns
     -------
@@ -227,6 +233,8 @@ def for_agencies(*, retain_latest: bool = False) -> Callable[[push.Told], Sequen
     """
 
     def messages(told: push.Told) -> Sequence[Message]:
+        if told.stream != stream:
+            return ()
         payload = json.dumps(told.payload, ensure_ascii=False, sort_keys=True).encode()
         found = [(topic_of(told), payload, False)]
         if retain_latest and told.payload["event"] != "superseded":

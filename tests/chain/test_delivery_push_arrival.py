@@ -18,9 +18,9 @@ import pytest
 from paho.mqtt import enums
 
 from infra import catalog_store, database
-from infra.delivery import entitlement, mqtt, push, webhook
+from infra.delivery import entitlement, mqtt, notices, push, webhook
 from infra.demonstration import modelled_catalogue
-from products import webhook_signature, wis2_notification
+from products import stac, webhook_signature, wis2_notification
 
 pytestmark = pytest.mark.chain
 
@@ -38,6 +38,8 @@ topic write origin/a/wis2/#
 
 user emergency
 topic read cq/products/emergency/#
+topic read cq/notices/emergency/#
+topic read cq/notices/all/#
 
 user everything
 topic read #
@@ -230,6 +232,55 @@ def test_wis2_messages_arrive_valid_under_the_experimental_topic(
     for topic, message in everything.got:
         assert topic == wis2_notification.topic(origin)
         wis2_notification.validate(message)
+
+
+@needs_broker
+def test_a_notice_reaches_the_agencies_it_concerns_and_survives_a_broker_that_was_away(
+    catalog: catalog_store.CatalogStore, mosquitto: Mosquitto, subscribe: Callable[[str], Subscriber]
+) -> None:
+    for fields in modelled_catalogue.collections():
+        catalog.put_collection(stac.build_collection(fields))
+    told = notices.Notices(catalog)
+    draft = notices.Draft(
+        kind="interruption", subjects=("flood-extent", "land-cover"), effective_at=NOON, title_zh="停机", title_en="Down",
+        text_zh="停机一小时", text_en="Down for an hour",
+    )  # fmt: skip
+    made = told.add(draft, now=NOON)
+    mosquitto.kill()
+    inner = mqtt.MqttChannel("mqtt", mosquitto.broker, mqtt.for_notices(), client="notices")
+    channel, pusher = push.NoticeChannel(inner), push.Pusher(catalog=catalog)
+    assert (pusher.push(channel).sequence, pusher.positions.read(channel.name).failures) == (0, 1)
+    told.cancel(made.id, reason="done", now=NOON)
+    mosquitto.start()
+    emergency, everything = subscribe("emergency"), subscribe("everything")
+    assert pusher.push(channel) == push.Position(channel="notices-mqtt", sequence=2)
+    channel.close()
+    assert waited(lambda: len(everything.got) == 4)
+    assert waited(lambda: len(emergency.got) == 2)
+    assert [(topic, one["collections"], one["change"]) for topic, one in emergency.got] == [
+        ("cq/notices/emergency/interruption", ["flood-extent"], "published"),
+        ("cq/notices/emergency/interruption", ["flood-extent"], "cancelled"),
+    ]
+
+
+@needs_broker
+def test_a_broker_that_refuses_test_data_holds_up_nothing_agencies_work_with(
+    catalog: catalog_store.CatalogStore, mosquitto: Mosquitto, subscribe: Callable[[str], Subscriber]
+) -> None:
+    entries = tuple(modelled_catalogue.entries(12, seed=1))
+    name = f"{entries[0].item_id}-test"
+    trial = dataclasses.replace(entries[0], item_id=name, collection=f"{entries[0].collection}-test")
+    for entry in (trial, *entries):
+        catalog.publish(entry, published_at=NOON)
+    everything, pusher = subscribe("everything"), push.Pusher(catalog=catalog)
+    operational = mqtt.MqttChannel("mqtt", mosquitto.broker, mqtt.for_agencies())
+    assert pusher.push(operational) == push.Position(channel="mqtt", sequence=13)
+    operational.close()
+    test_data = mqtt.MqttChannel("mqtt-test", mosquitto.broker, mqtt.for_agencies(stream="test"))
+    failed = pusher.push(test_data)
+    assert (failed.sequence, "refused cq-test/" in str(failed.reason)) == (0, True)
+    assert waited(lambda: len(everything.got) == 12)
+    assert name not in everything.identities()
 
 
 # Webhooks

@@ -168,7 +168,11 @@ def test_a_channel_begins_at_the_present_unless_told_otherwise_and_misses_nothin
     chosen = settings.Settings(home=charge.home, mqtt_url="mqtt://127.0.0.1:1")
     positions = push.Positions(catalog.engine)
     push_command._Channels(chosen, catalog, from_beginning=False)
-    assert {one.channel: one.sequence for one in positions.all()} == {"mqtt": 5, "notices-mqtt": 0}
+    assert {one.channel: one.sequence for one in positions.all()} == {
+        "mqtt": 5,
+        "mqtt-test": 5,
+        "notices-mqtt": 0,
+    }
     for entry in entries[5:]:
         catalog.publish(entry, published_at=NOON)
     # The broker was away all the while, and the command is started anew: the position stays that of the first start.

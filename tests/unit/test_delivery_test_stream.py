@@ -165,7 +165,10 @@ def test_test_data_go_to_topics_of_their_own_and_to_no_webhook_nor_to_the_world(
     entry = in_test_stream(weather, next(SERIAL))
     desk.catalog.publish(entry, published_at=NOW)
     told = told_of(desk, entry.item_id)
-    topics = [topic for topic, _payload, _retained in mqtt.for_agencies(retain_latest=True)(told)]
+    assert mqtt.for_agencies(retain_latest=True)(told) == ()
+    messages = mqtt.for_agencies(retain_latest=True, stream=streams.TEST)
+    assert messages(told_of(desk, next(one for one in ENTRIES if one.sector == "weather").item_id)) == ()
+    topics = [topic for topic, _payload, _retained in messages(told)]
     assert topics == [f"cq-test/{branch}/weather/occultation-profile/all" for branch in ("products", "latest")]
     assert mqtt.for_wis2(wis2_notification.Origin(), public_url="https://s.example")(told) == ()
     posted: list[str] = []
