@@ -4,22 +4,22 @@ import dataclasses
 import datetime as dt
 import functools
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import testing
 
-from infra import catalog_store, database, object_store, publication, signing
+from infra import catalog_store, cli, database, object_store, publication, settings, signing
 from infra.delivery import audit, backup, care, health, reconciliation
 from infra.demonstration import modelled_catalogue
+from infra.embedded import object_store_server
+from infra.stages import package_document, scheduling, workspace
 from products import stac, streams
 
 pytestmark = pytest.mark.chain
 
-COMMAND = Path(sys.executable).with_name("terralimb")
 NOW = dt.datetime(2026, 8, 1, 0, 20, tzinfo=dt.UTC)
 END = dt.datetime(2026, 7, 30, 12, tzinfo=dt.UTC)
 FIELDS = stac.ItemFields(
@@ -69,7 +69,7 @@ class Desk:
             clock=lambda: END + dt.timedelta(minutes=50),
         )
 
-    def keys(self, prefix: str = "") -> set[str]:
+    def listed(self, prefix: str = "") -> set[str]:
         return {found.key for found in self.stores.store.list(self.stores.catalogue_bucket, prefix)}
 
 
@@ -87,7 +87,7 @@ def test_test_data_go_the_same_way_into_places_of_their_own_and_leave_every_othe
     store, cat = desk.stores.store, desk.stores.catalogue_bucket
 
     def contents() -> dict[str, bytes]:
-        return {key: store.read(cat, key) for key in desk.keys()}
+        return {key: store.read(cat, key) for key in desk.listed()}
 
     before = contents()
     made = desk.publish("test", b"coming format")
@@ -120,8 +120,8 @@ def test_the_care_of_a_sound_installation_goes_well_and_health_tells_of_it(desk:
     assert told["audit_seal"]["lines"] == 1
     body = desk.stores.store.read(desk.stores.catalogue_bucket, "timeliness/2026-07-30.json")
     assert [(row["profiles"], row["minutes"]["p50"]) for row in json.loads(body)["rows"]] == [(1, 50.0)]
-    assert "export/occultation-profile/2026-07.parquet" in desk.keys("export/")
-    assert not [key for key in (*desk.keys("export/"), *desk.keys("mirror/")) if "-test" in key]
+    assert "export/occultation-profile/2026-07.parquet" in desk.listed("export/")
+    assert not [key for key in (*desk.listed("export/"), *desk.listed("mirror/")) if "-test" in key]
 
 
 def test_an_object_that_is_gone_makes_reconciling_fail_and_nothing_else(desk: Desk) -> None:
@@ -155,39 +155,112 @@ def test_a_restored_catalogue_never_takes_a_position_of_either_feed_again(desk: 
 # By hand
 
 
-def terralimb(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "COLUMNS": "140", "TERRALIMB_HOME": str(home), "HOME": str(home)}
-    environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
-    return subprocess.run([str(COMMAND), *words], env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture
+def command(
+    server: object_store_server.RunningServer, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., testing.Result]]:
+    """Commands of a home of the test's own, with buckets of its own in the store that runs."""
+    given = {
+        "HOME": tmp_path,
+        "S3_ENDPOINT_URL": server.endpoint_url,
+        "S3_CREDENTIALS_FILE": server.credentials_file,
+        "BUCKET_PREFIX": f"{bucket}-",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"TERRALIMB_{name}", str(value))
+    settings.current.cache_clear()
+    workspace.current.cache_clear()
+    yield lambda *words: testing.CliRunner().invoke(cli.app, [str(word) for word in words])
+    settings.current.cache_clear()
+    workspace.current.cache_clear()
 
 
-def shown(made: subprocess.CompletedProcess[str]) -> Any:
-    assert made.returncode == 0, made.stderr
+def shown(made: testing.Result) -> Any:
+    assert made.exit_code == 0, (made.output, made.exception)
     return json.loads(made.stdout)
 
 
-def test_notices_and_timeliness_by_hand(desk: Desk) -> None:
-    desk.publish("operational", b"old format")
-    desk.publish("test", b"coming format")
-    words = [
+def a_package(here: workspace.Workspace) -> package_document.PackageDocument:
+    """A profile as a stage hands it over: its file in the archive, its document in the ledger."""
+    file = here.write_asset(b"profile", "nc", "application/x-netcdf")
+    document = package_document.PackageDocument(
+        item_id="profile-a",
+        collection="occultation-profile",
+        sector="weather",
+        bucket="profiles",
+        fields=FIELDS,
+        files={
+            "data.nc": package_document.PackagedFile(
+                file["key"], file["sha256"], file["media_type"], ("data",), "Profile", "廓线"
+            )
+        },
+    )
+    granule = workspace.NewGranule("profile", "profile-a", "g", document.to_json(), "json", "application/json")
+    here.ledger.register(here.write([granule]))
+    return document
+
+
+def test_a_package_is_published_as_test_data_told_of_and_cared_for_by_hand(
+    command: Callable[..., testing.Result], tmp_path: Path
+) -> None:
+    assert shown(command("catalogue", "care", "--json"))["export"]["items"] == 0
+    here = workspace.current()
+    a_package(here)
+    publish = ("catalogue", "publish", "profile-a", "--json")
+    assert shown(command(*publish))["collection"] == "occultation-profile"
+    made = shown(command(*publish, "--stream", "test"))
+    assert made == {"id": "profile-a-test", "collection": "occultation-profile-test", "revision": 1, "new": True}
+    assert command("catalogue", "publish", "profile-b").exit_code == 1
+    assert command(*publish, "--stream", "other").exit_code == 2
+    change = (
         "catalogue", "notice", "add", "--kind", "format-change", "--subject", "occultation-profile", "--from", "1",
         "--to", "2", "--title-zh", "变更", "--title-en", "Change", "--text-zh", "变更", "--text-en", "Change", "--json",
-    ]  # fmt: skip
-    late = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=13):%Y-%m-%dT%H:%MZ}"
-    refused = terralimb(desk.home, *words, "--effective", late, "--test-data", "occultation-profile-test")
-    assert (refused.returncode, "14 days ahead" in refused.stderr) == (1, True)
-    made = shown(terralimb(desk.home, *words, "--effective", late, "--urgent", "the receiver fails"))
-    assert (made["urgent_reason"], made["revision"]) == ("the receiver fails", 1)
-    cancelled = shown(terralimb(desk.home, "catalogue", "notice", "cancel", made["id"], "--reason", "mended", "--json"))
-    assert (cancelled["change"], cancelled["revision"]) == ("cancelled", 2)
-    listed = shown(terralimb(desk.home, "catalogue", "notice", "list", "--json"))["notices"]
-    assert [(one["id"], one["change"]) for one in listed] == [(made["id"], "cancelled")]
-    picture = desk.home / "t.png"
-    span = ("--since", "2026-07-01", "--until", "2026-07-31")
-    told = shown(terralimb(desk.home, "catalogue", "timeliness", *span, "--png", str(picture), "--json"))
-    assert (told["profiles"], told["rows"][0]["minutes"]["p50"]) == (1, 50.0)
+    )  # fmt: skip
+    late, early = (f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=days):%Y-%m-%dT%H:%MZ}" for days in (13, 15))
+    trial = ("--test-data", "occultation-profile-test")
+    refused = command(*change, "--effective", late, *trial)
+    assert (refused.exit_code, "14 days ahead" in str(refused.exception)) == (1, True)
+    assert shown(command(*change, "--effective", late, "--urgent", "it fails"))["urgent_reason"] == "it fails"
+    told = shown(command(*change, "--effective", early, *trial))
+    assert told["links"][1] == {"rel": "test-data", "href": "/stac/collections/occultation-profile-test"}
+    corrected = command(
+        "catalogue", "notice", "add", "--corrects", told["id"], "--reason", "typo", "--text-en", "Two", "--json"
+    )
+    assert (shown(corrected)["change"], shown(corrected)["text"]["en"]) == ("corrected", "Two")
+    cancelled = shown(command("catalogue", "notice", "cancel", told["id"], "--reason", "not yet", "--json"))
+    assert (cancelled["change"], cancelled["revision"]) == ("cancelled", 3)
+    listed = shown(command("catalogue", "notice", "list", "--json"))["notices"]
+    assert [(one["id"][-4:], one["change"]) for one in listed] == [("0002", "cancelled"), ("0001", "published")]
+    assert command("catalogue", "notice", "list").exit_code == 0
+    assert scheduling.care("reconcile")["database"] == 6
+
+
+def test_timeliness_by_hand(command: Callable[..., testing.Result], tmp_path: Path) -> None:
+    database.upgrade(settings.current().resolved_database_url())
+    catalog = catalog_store.CatalogStore(database.engine(settings.current().resolved_database_url()))
+    entry = next(one for one in modelled_catalogue.entries(9, seed=1) if one.sector == "weather")
+    catalog.publish(dataclasses.replace(entry, end=END, start=END), published_at=END + dt.timedelta(minutes=200))
+    picture, span = tmp_path / "t.png", ("--since", "2026-07-01", "--until", "2026-07-31")
+    told = shown(command("catalogue", "timeliness", *span, "--png", picture, "--json"))
+    assert (told["profiles"], told["rows"][0]["minutes"]["p50"], told["rows"][0]["within_target"]) == (1, 200.0, 0.0)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert terralimb(desk.home, "catalogue", "timeliness", "--since", "yesterday").returncode == 2
-    helped = terralimb(desk.home, "catalogue", "notice", "add", "--help").stdout
-    assert "--urgent" in helped
-    assert "Example" in helped
+    assert "0.0 % within 180 min" in command("catalogue", "timeliness", *span).stdout
+    assert command("catalogue", "timeliness", "--since", "yesterday").exit_code == 2
+    assert command("catalogue", "timeliness", "--since", "2026-07-02", "--until", "2026-07-01").exit_code == 2
+    assert command("catalogue", "timeliness", "--until", "2020-01-01", "--since", "2020-01-01").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "taught"),
+    [
+        (("catalogue", "notice", "add"), "--urgent"),
+        (("catalogue", "publish"), "--stream"),
+        (("catalogue", "care"), "Exit status"),
+        (("catalogue", "timeliness"), "--png"),
+        (("push", "run"), "--from-beginning"),
+    ],
+)
+def test_every_command_explains_itself(words: tuple[str, ...], taught: str) -> None:
+    assert (
+        taught in testing.CliRunner(env={"COLUMNS": "140", "TERM": "dumb"}).invoke(cli.app, [*words, "--help"]).stdout
+    )

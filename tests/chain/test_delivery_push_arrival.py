@@ -242,8 +242,8 @@ def test_a_notice_reaches_the_agencies_it_concerns_and_survives_a_broker_that_wa
         catalog.put_collection(stac.build_collection(fields))
     told = notices.Notices(catalog)
     draft = notices.Draft(
-        kind="interruption", subjects=("flood-extent", "land-cover"), effective_at=NOON, title_zh="停机", title_en="Down",
-        text_zh="停机一小时", text_en="Down for an hour",
+        kind="interruption", subjects=("flood-extent", "land-cover"), effective_at=NOON,
+        title_zh="停机", title_en="Down", text_zh="停机一小时", text_en="Down for an hour",
     )  # fmt: skip
     made = told.add(draft, now=NOON)
     mosquitto.kill()
