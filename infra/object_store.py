@@ -297,7 +297,8 @@ def from_settings(chosen: settings.Settings) -> "ObjectStore":
         endpoint=chosen.s3_endpoint_url,
         credentials=None if file is None else read_credentials(file),
         region=chosen.s3_region,
-        staging_buckets={chosen.bucket("staging")},
+        # What agencies find in theirs are copies: they go when the product is withdrawn or its time is over.
+        staging_buckets={chosen.bucket("staging"), chosen.bucket("agencies")},
     )
 
 

@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Bucket = Literal["landing", "archive", "products", "profiles", "catalogue", "quarantine", "staging", "audit"]
+Bucket = Literal[
+    "landing", "archive", "products", "profiles", "catalogue", "quarantine", "staging", "audit", "agencies"
+]
 BUCKETS: tuple[Bucket, ...] = (
     "landing",
     "archive",
@@ -21,6 +23,7 @@ BUCKETS: tuple[Bucket, ...] = (
     "quarantine",
     "staging",
     "audit",
+    "agencies",
 )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra import settings
+from infra.cli import store_access
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from infra.delivery import audit, identity
 
 app = typer.Typer(no_args_is_help=True, help="Keys of agencies, the signing key, and the record of who was given what.")
+
+app.command("create-store-credentials")(store_access.create_store_credentials)
+app.command("list-store-credentials")(store_access.list_store_credentials)
+app.command("rotate-store-credentials")(store_access.rotate_store_credentials)
+app.command("revoke-store-credentials")(store_access.revoke_store_credentials)
 
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 

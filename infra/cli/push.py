@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra import settings
+from infra.cli import mailbox_care
 
 if TYPE_CHECKING:
     from infra import catalog_store
@@ -145,6 +146,7 @@ class _Channels:
         self._from_beginning = from_beginning
         self._fixed = _broker_channels(chosen)
         self._hooks: dict[str, push.Channel] = {}
+        self._mailboxes = mailbox_care.Mailboxes(chosen, catalog.engine)
         self._begin(self._fixed)
 
     def __call__(self) -> "Mapping[str, push.Channel]":
@@ -158,7 +160,7 @@ class _Channels:
             new[push.notice_channel(name)] = push.NoticeChannel(self._hook_channel(active[name]))
         self._begin(new)
         self._hooks |= new
-        return {**self._fixed, **self._hooks}
+        return {**self._fixed, **self._hooks, **self._mailboxes()}
 
     def _hook_channel(self, hook: "webhook.Webhook") -> "push.Channel":
         from infra.delivery import webhook

@@ -27,8 +27,11 @@ from products import minisign
 Event = Literal[
     "authenticate", "search", "item", "tile", "feed", "download", "subscribe", "publish", "supersede", "withdraw",
     "expire", "key_create", "key_revoke", "signing_key_rotate", "signing_key_revoke", "torn",
+    "store_credentials_create", "store_credentials_revoke", "mailbox_put", "mailbox_remove",
 ]  # fmt: skip
 Decision = Literal["allowed", "refused"]
+
+_HANDED_OVER = frozenset({"download", "mailbox_put"})
 
 HEAD_LAYOUT = "terralimb-audit-head/1"
 ORIGIN = "0" * 64
@@ -349,7 +352,7 @@ def lines(folder: Path, *, containing: bytes = b"") -> Iterator[Line]:
 
 
 def minted(folder: Path, item_id: str, revision: int) -> Iterator[Line]:
-    """Who was given a link to a revision of an item, oldest first.
+    """Who was given a link to a revision of an item, or its files in a mailbox, oldest first.
 
     Parameters
     ----------
@@ -363,11 +366,12 @@ def minted(folder: Path, item_id: str, revision: int) -> Iterator[Line]:
     Yields
     ------
     Line
-        The line of a download that was allowed.
+        The line of a download that was allowed, or of files that were put into a mailbox.
     """
     for line in lines(folder, containing=_encoded({"item_id": item_id})[1:-1]):
         entry = line.entry
-        if (entry.event, entry.decision, entry.item_id, entry.revision) == ("download", "allowed", item_id, revision):
+        about = (entry.decision, entry.item_id, entry.revision) == ("allowed", item_id, revision)
+        if about and entry.event in _HANDED_OVER:
             yield line
 
 

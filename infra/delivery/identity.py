@@ -159,7 +159,8 @@ def create(
         If a limit is empty or unknown, or the key would have ended before it begins.
     """
     begin = _utc(now or dt.datetime.now(dt.UTC))
-    _check(agency=agency, sectors=sectors, scopes=scopes, districts=districts)
+    check_limits(agency=agency, sectors=sectors, districts=districts)
+    _check_known("scope", scopes, entitlement.SCOPES)
     if _utc(expires_at) <= begin:
         raise ValueError(f"the key would have ended before it begins: {expires_at.isoformat()}")
     key_id, secret = secrets.token_hex(8), secrets.token_hex(32)
@@ -422,15 +423,34 @@ class Identities:
         )
 
 
-def _check(*, agency: str, sectors: Sequence[str], scopes: Sequence[str], districts: Sequence[str] | None) -> None:
+def check_limits(*, agency: str, sectors: Sequence[str], districts: Sequence[str] | None) -> None:
+    """Refuse limits that are empty or unknown.
+
+    Parameters
+    ----------
+    agency : str
+        Name of the agency: letters, digits and `. @ + - _`, at most 64.
+    sectors : Sequence[str]
+        Sectors, of `SECTORS`; at least one.
+    districts : Sequence[str] or None
+        Codes of GB/T 2260; None for all.
+
+    Raises
+    ------
+    ValueError
+        The sentence says what is wrong.
+    """
     if not _AGENCY.fullmatch(agency):
         raise ValueError(f"{agency!r} cannot name an agency: letters, digits and . @ + - _, at most 64")
-    for what, given, known in (("sector", sectors, SECTORS), ("scope", scopes, entitlement.SCOPES)):
-        unknown = sorted(set(given) - set(known))
-        if unknown or not given:
-            raise ValueError(f"{what} {', '.join(unknown) or 'missing'}: one or more of {', '.join(known)}")
+    _check_known("sector", sectors, SECTORS)
     if districts is not None and not (districts and all(_DISTRICT.fullmatch(code) for code in districts)):
         raise ValueError("districts are codes of GB/T 2260, six digits or more, as 500112")
+
+
+def _check_known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown or not given:
+        raise ValueError(f"{what} {', '.join(unknown) or 'missing'}: one or more of {', '.join(known)}")
 
 
 def _api_key(row: Mapping[Any, Any]) -> ApiKey:

@@ -12,6 +12,7 @@ buckets that hold objects, creation of buckets by a mistyped name, and the web a
 
 import contextlib
 import dataclasses
+import datetime as dt
 import fcntl
 import http.client
 import importlib.metadata
@@ -29,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from infra import object_store
-from infra.embedded import daemon
+from infra.embedded import daemon, object_store_identities
 
 #: The version of the server this module was written and tested against.
 VERSION = "4.48"
@@ -314,6 +315,128 @@ def serving(home: Path, *, buckets: Sequence[str] = (), timeout: float = 60.0) -
             stop(home)
 
 
+# Guests
+
+
+def admit(home: Path, guest: object_store_identities.Guest, *, timeout: float = 20.0) -> None:
+    """Let a guest in; a server that runs serves it when this returns, any other from its start on.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+    guest : object_store_identities.Guest
+        Whom, and what it may do.
+    timeout : float
+        Limit for the server to take it up [s].
+
+    Raises
+    ------
+    ObjectStoreServerError
+        The server runs and does not serve it.
+    ValueError
+        There was one of this access key before.
+    """
+    layout = _Layout(home.resolve())
+    _make_private_folders(layout)
+    with _locked(layout):
+        object_store_identities.add(layout.identities, guest)
+        _reread(layout, (guest,), served=True, timeout=timeout)
+
+
+def dismiss(home: Path, access_keys: Sequence[str], *, timeout: float = 20.0) -> tuple[str, ...]:
+    """Serve guests no longer; a server that runs refuses them when this returns.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+    access_keys : Sequence[str]
+        Whom; one that is unknown is passed over.
+    timeout : float
+        Limit for the server to take it up [s].
+
+    Returns
+    -------
+    tuple of str
+        Access keys of those who were served until now.
+
+    Raises
+    ------
+    ObjectStoreServerError
+        The server runs and still serves one of them.
+    """
+    layout = _Layout(home.resolve())
+    if not layout.root.is_dir():
+        return ()
+    with _locked(layout):
+        gone = object_store_identities.disable(layout.identities, access_keys)
+        _reread(layout, gone, served=False, timeout=timeout)
+    return tuple(guest.credentials.access_key for guest in gone)
+
+
+def guests(home: Path) -> tuple[object_store_identities.Guest, ...]:
+    """Guests of an installation, expired ones that were not dismissed included.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+
+    Returns
+    -------
+    tuple of object_store_identities.Guest
+        With their secrets; keep them out of everything.
+    """
+    return object_store_identities.guests(_Layout(home.resolve()).identities)
+
+
+def _reread(layout: _Layout, changed: Sequence[object_store_identities.Guest], *, served: bool, timeout: float) -> None:
+    """Have a server that runs read the file again, until it does what the file says."""
+    server = _attached(layout)
+    if server is None:
+        return
+    for bucket in {guest.bucket for guest in changed}:
+        _create_bucket(server, bucket, timeout=timeout)
+    deadline = time.monotonic() + timeout
+    for guest in changed:
+        while True:
+            os.kill(server.pid, signal.SIGHUP)
+            if _comes_to(server, guest, served=served, until=min(deadline, time.monotonic() + 2.0)):
+                break
+            if time.monotonic() > deadline:
+                wrong = "does not serve" if served else "still serves"
+                raise ObjectStoreServerError(
+                    f"the object store {wrong} {guest.credentials.access_key}: start it again, it then reads "
+                    f"{layout.identities.name} anew"
+                )
+
+
+def _comes_to(server: RunningServer, guest: object_store_identities.Guest, *, served: bool, until: float) -> bool:
+    store = object_store.ObjectStore(
+        endpoint=server.endpoint_url, credentials=guest.credentials, region=server.region, attempts=1, timeout=5.0
+    )
+    try:
+        while _is_served(store, guest) is not served:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+    finally:
+        store.close()
+    return True
+
+
+def _is_served(store: object_store.ObjectStore, guest: object_store_identities.Guest) -> bool | None:
+    """Whether the store lists a guest's prefix to it; None where that cannot be told now."""
+    try:
+        next(store.list(guest.bucket, guest.prefix), None)
+    except object_store.AccessRefusedError:
+        return False
+    except object_store.StoreUnavailableError:
+        return None
+    return True
+
+
 # Files
 
 
@@ -344,11 +467,7 @@ def _credentials(layout: _Layout) -> object_store.Credentials:
 
 def _write_identities(layout: _Layout) -> None:
     """Tell the server whom it serves, in a file: a command line is there for everyone to read."""
-    identity = _credentials(layout)
-    key = {"accessKey": identity.access_key, "secretKey": identity.secret_key}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    content = {"identities": [{"name": "installation", "credentials": [key], "actions": actions}]}
-    daemon.write_private(layout.identities, json.dumps(content))
+    object_store_identities.write(layout.identities, _credentials(layout), now=dt.datetime.now(dt.UTC))
 
 
 def _make_token_keys(layout: _Layout) -> None:
