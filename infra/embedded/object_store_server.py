@@ -6,8 +6,9 @@ attaches. Linux only: a running server is recognized by its command line under `
 id nor a recycled one is ever mistaken for it.
 
 Defaults of the server that are overridden, because they are unsafe for a private store: listening on every
-interface, telemetry, a file interface that serves any object to anyone (closed by token keys), deletion of
-buckets that hold objects, creation of buckets by a mistyped name, and the web administration.
+interface, telemetry, a file interface that serves any object to anyone (closed by token keys), interfaces between its
+parts that hand out tokens and take orders from anyone (closed by certificates), deletion of buckets that hold objects,
+creation of buckets by a mistyped name, and the web administration.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from infra import object_store
-from infra.embedded import daemon, object_store_identities
+from infra.embedded import daemon, object_store_certificates, object_store_identities
 
 #: The version of the server this module was written and tested against.
 VERSION = "4.48"
@@ -470,11 +471,13 @@ def _write_identities(layout: _Layout) -> None:
     object_store_identities.write(layout.identities, _credentials(layout), now=dt.datetime.now(dt.UTC))
 
 
-def _make_token_keys(layout: _Layout) -> None:
-    """Write the keys that close the file and volume interfaces; kept once made, for running tokens refer to them."""
-    if not layout.security.exists():
-        sections = [f'[{name}]\nkey = "{secrets.token_urlsafe(32)}"\n' for name in _KEY_SECTIONS]
-        daemon.write_private(layout.security, "\n".join(sections))
+def _write_security(layout: _Layout) -> None:
+    """Write the keys and certificates that close the interfaces behind S3; keys stay, for tokens refer to them."""
+    object_store_certificates.ensure(layout.root)
+    keys = layout.security.read_text(encoding="utf-8").partition("[grpc]")[0] if layout.security.exists() else ""
+    if not keys:
+        keys = "\n".join(f'[{name}]\nkey = "{secrets.token_urlsafe(32)}"\n' for name in _KEY_SECTIONS)
+    daemon.write_private(layout.security, f"{keys.rstrip()}\n\n{object_store_certificates.sections()}")
 
 
 def _remembered_ports(layout: _Layout) -> dict[str, int] | None:
@@ -603,7 +606,7 @@ def _started(layout: _Layout, *, timeout: float) -> RunningServer:
     check_version(binary())
     for pid in list(_children):
         _has_ended(pid)  # reaps what was killed meanwhile
-    _make_token_keys(layout)
+    _write_security(layout)
     _write_identities(layout)
     for attempt in range(1, _START_ATTEMPTS + 1):
         _remove_sockets(layout, _remembered_ports(layout))
@@ -667,10 +670,12 @@ def _wait_until_ready(server: RunningServer, *, timeout: float) -> None:
 
 def _is_healthy(server: RunningServer) -> bool:
     """Whether the S3 interface answers and the volumes are known: killed and started again it answers well before."""
-    topology = f"http://127.0.0.1:{server.ports['master']}/dir/status"
-    # A proxy named in the environment must not stand between us and the loopback interface.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    topology = f"https://127.0.0.1:{server.ports['master']}/dir/status"
     try:
+        context = object_store_certificates.client_context(_Layout(server.home).root)
+        # A proxy named in the environment must not stand between us and the loopback interface.
+        direct = urllib.request.ProxyHandler({})
+        opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context))
         with opener.open(f"{server.endpoint_url}/healthz", timeout=2.0), opener.open(topology, timeout=2.0) as answer:
             return bool(json.load(answer)["Topology"]["Max"] > 0)
     except (OSError, http.client.HTTPException, ValueError, KeyError):

@@ -21,6 +21,11 @@ from infra.embedded import object_store_server
 pytestmark = pytest.mark.chain
 
 
+_PRIVATE_FILES = (
+    "credentials.json", "identities.json", "security.toml", "certificate.key", "state.json", "server.log",
+)  # fmt: skip
+
+
 @pytest.fixture
 def own_home(tmp_path: Path) -> Iterator[Path]:
     """Home of a server this test may kill."""
@@ -64,7 +69,8 @@ def test_telemetry_is_off_and_no_secret_is_on_the_command_line_or_in_the_log(
 ) -> None:
     arguments = psutil.Process(server.pid).cmdline()
     assert "-master.telemetry=false" in arguments
-    keys = [line.partition('"')[2].rstrip('"') for line in _security(server).splitlines() if line.startswith("key")]
+    token_keys = _security(server).partition("[grpc]")[0]
+    keys = [line.partition('"')[2].rstrip('"') for line in token_keys.splitlines() if line.startswith("key")]
     assert len(keys) == 4
     for secret in (server.credentials.secret_key, *keys):
         assert len(secret) >= 32
@@ -81,7 +87,7 @@ def _security(server: object_store_server.RunningServer) -> str:
 def test_only_the_owner_reads_the_servers_files(server: object_store_server.RunningServer) -> None:
     root = server.home / "object_store"
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
-    for name in ("credentials.json", "identities.json", "security.toml", "state.json", "server.log"):
+    for name in _PRIVATE_FILES:
         assert stat.S_IMODE((root / name).stat().st_mode) == 0o600, name
     assert server.credentials_file == root / "credentials.json"
 
