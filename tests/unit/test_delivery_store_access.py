@@ -1,0 +1,281 @@
+"""Store credentials: a policy means one prefix, a mailbox one set of limits, and who is dismissed stays so."""
+
+import dataclasses
+import datetime as dt
+import fnmatch
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from infra import catalog_store, database, object_store
+from infra.delivery import audit, mailbox, push, store_access
+from infra.demonstration import modelled_catalogue
+from infra.embedded import object_store_identities
+from products import store_policy
+
+NOON = dt.datetime(2025, 9, 1, 12, tzinfo=dt.UTC)
+LATER = NOON + dt.timedelta(days=30)
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store-access") / "t.sqlite"
+    database.upgrade(f"sqlite:///{path}")
+    catalog = catalog_store.CatalogStore(database.engine(f"sqlite:///{path}"))
+    with catalog.writing() as connection:
+        for entry in modelled_catalogue.entries(COUNT, seed=1):
+            catalog.publish(entry, published_at=NOON, connection=connection)
+    return path
+
+
+@pytest.fixture
+def catalog(filled: Path) -> Iterator[catalog_store.CatalogStore]:
+    found = catalog_store.CatalogStore(database.engine(f"sqlite:///{filled}"))
+    yield found
+    tables = (store_access.content_table, store_access.credential_table, store_access.mailbox_table)
+    with found.engine.begin() as connection:
+        for table in (*tables, push.position_table):
+            connection.execute(sa.delete(table))
+
+
+def a_box(agency: str = "cq-water", *, districts: list[str] | None = None) -> store_access.Mailbox:
+    return store_access.mailbox_of(agency=agency, sectors=["ecology"], districts=districts)
+
+
+def given(catalog: catalog_store.CatalogStore, box: store_access.Mailbox, until: dt.datetime = LATER) -> str:
+    return store_access.create(catalog.engine, box, expires_at=until, now=NOON).access_key
+
+
+# The policy
+
+
+def test_a_policy_names_one_prefix_with_its_slash_and_its_end() -> None:
+    said = store_policy.document(bucket="tl-agencies", prefix="agency-a/0123/", expires_at=LATER)
+    read, listed = said["Statement"]
+    assert (read["Action"], listed["Action"]) == (["s3:GetObject"], ["s3:ListBucket"])
+    (pattern,) = read["Resource"]
+    (prefix,) = listed["Condition"]["StringLike"]["s3:prefix"]
+    assert fnmatch.fnmatchcase("arn:aws:s3:::tl-agencies/agency-a/0123/x", pattern)
+    for other in ("agency-ab/0123/x", "agency-a/01234/x", "agency-b/0123/x", "agency-a/0123"):
+        assert not fnmatch.fnmatchcase(f"arn:aws:s3:::tl-agencies/{other}", pattern)
+        assert not fnmatch.fnmatchcase(other, prefix)
+    for statement in (read, listed):
+        assert statement["Effect"] == "Allow"
+        assert statement["Condition"]["DateLessThan"] == {"aws:CurrentTime": "2025-10-01T12:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "/", "agency-a", "agency*/", "agency?/", "a/../b/", "./", "a//", "A/", "${aws:username}/", "á/", "a/\n"],
+)
+def test_what_could_be_read_as_more_than_itself_is_no_prefix(prefix: str) -> None:
+    with pytest.raises(ValueError, match="no prefix"):
+        store_policy.document(bucket="tl-agencies", prefix=prefix, expires_at=LATER)
+    with pytest.raises(ValueError, match="no name of a bucket"):
+        store_policy.document(bucket="tl-*", prefix="a/", expires_at=LATER)
+
+
+# Mailboxes and their credentials
+
+
+@pytest.mark.parametrize("agency", ["", "A", "a.b", "a/b", "..", "a-", "-a", "重庆水利", "á", "a b", "a*", "a" * 64])
+def test_a_name_that_could_look_like_another_is_refused(agency: str) -> None:
+    with pytest.raises(ValueError, match="cannot name a mailbox"):
+        a_box(agency)
+
+
+def test_other_limits_are_another_mailbox_and_the_same_in_another_order_the_same() -> None:
+    one = store_access.mailbox_of(agency="a", sectors=["ecology", "transport"], districts=["500113", "500112"])
+    two = store_access.mailbox_of(agency="a", sectors=["transport", "ecology"], districts=["500112", "500113"])
+    assert one == two
+    boxes = {a_box("a").prefix, a_box("b").prefix, one.prefix, a_box("a", districts=["500112"]).prefix}
+    assert len(boxes) == 4
+    assert not any(first != second and second.startswith(first) for first in boxes for second in boxes)
+    with pytest.raises(ValueError, match="sector"):
+        store_access.mailbox_of(agency="a", sectors=["fishing"], districts=None)
+    with pytest.raises(ValueError, match="districts"):
+        store_access.mailbox_of(agency="a", sectors=["ecology"], districts=[""])
+
+
+def test_credentials_hold_until_they_end_or_are_revoked(catalog: catalog_store.CatalogStore) -> None:
+    first, second = given(catalog, a_box()), given(catalog, a_box())
+    assert first != second
+    assert store_access.revoke(catalog.engine, first, now=NOON)
+    assert not store_access.revoke(catalog.engine, first, now=NOON)
+    states = {found.access_key: found.state(NOON) for found in store_access.listing(catalog.engine)}
+    assert states == {first: "revoked", second: "valid"}
+    assert store_access.find(catalog.engine, second).state(LATER) == "expired"
+    assert set(store_access.overdue(catalog.engine, [first, second, "TLUNKNOWN"], now=NOON)) == {first, "TLUNKNOWN"}
+    assert set(store_access.overdue(catalog.engine, [first, second], now=LATER)) == {first, second}
+    with pytest.raises(LookupError):
+        store_access.find(catalog.engine, "TLUNKNOWN")
+    with pytest.raises(ValueError, match="ended before"):
+        given(catalog, a_box(), NOON)
+
+
+def test_no_secret_is_in_the_database(catalog: catalog_store.CatalogStore) -> None:
+    columns = {column.name for column in store_access.credential_table.c}
+    assert columns == {"access_key", "mailbox", "created_at", "expires_at", "revoked_at", "note"}
+    assert {field.name for field in dataclasses.fields(store_access.StoreCredential)} == columns
+
+
+def test_a_mailbox_is_closed_only_when_nobody_may_read_it(catalog: catalog_store.CatalogStore) -> None:
+    box, engine = a_box(), catalog.engine
+    key = given(catalog, box)
+    assert store_access.standing(engine, now=NOON) == (box,)
+    assert store_access.forsaken(engine, now=NOON) == ()
+    assert not store_access.close(engine, box, now=NOON)
+    assert store_access.forsaken(engine, now=LATER) == (box,)
+    store_access.revoke(engine, key, now=NOON)
+    assert store_access.forsaken(engine, now=NOON) == (box,)
+    assert store_access.close(engine, box, now=NOON)
+    assert store_access.forsaken(engine, now=NOON) == ()
+    assert push.Positions(engine).all() == ()
+
+
+# What lies in them
+
+
+@dataclasses.dataclass
+class Shelf:
+    """A store that knows its keys only."""
+
+    hashes: dict[str, str]
+    keys: set[str] = dataclasses.field(default_factory=set)
+    copies: int = 0
+
+    def copy(self, bucket: str, key: str, *, to_bucket: str, to_key: str) -> object_store.StoredObject:
+        if key.endswith(".minisig"):
+            raise object_store.ObjectMissingError(key)
+        self.keys.add(to_key)
+        self.copies += 1
+        return object_store.StoredObject(to_bucket, to_key, 1, self.hashes.get(key, "0" * 64))
+
+    def put_new(self, bucket: str, key: str, body: bytes, *, media_type: str) -> None:
+        self.keys.add(key)
+
+    def list(self, bucket: str, prefix: str) -> Iterator[object_store.StoredObject]:
+        return (object_store.StoredObject(bucket, key, 1) for key in sorted(self.keys) if key.startswith(prefix))
+
+    def delete(self, bucket: str, key: str) -> None:
+        self.keys.discard(key)
+
+
+def shelf_of(catalog: catalog_store.CatalogStore) -> Shelf:
+    with database.reading(catalog.engine) as connection:
+        asset = catalog_store.asset_table.c
+        hashes = {row.key: row.sha256 for row in connection.execute(sa.select(asset.key, asset.sha256))}
+        item = catalog_store.item_table.c
+        manifests = connection.execute(sa.select(item.manifest_key, item.manifest_sha256)).all()
+    return Shelf({**hashes, **{row.manifest_key: row.manifest_sha256 for row in manifests}})
+
+
+def pushed(catalog: catalog_store.CatalogStore, box: store_access.Mailbox, shelf: Any, home: Path) -> push.Position:
+    channel = mailbox.MailboxChannel(
+        box, catalog.engine, bucket="b", store=lambda: shelf, record=audit.AuditLog(home / "audit")
+    )
+    return push.Pusher(catalog=catalog).push(channel)
+
+
+@pytest.mark.parametrize("districts", [None, ["500100"], ["500229", "500103"]])
+def test_a_mailbox_gets_what_the_rule_allows_and_nothing_else(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, districts: list[str] | None
+) -> None:
+    box = a_box(districts=districts)
+    given(catalog, box)
+    shelf = shelf_of(catalog)
+    assert pushed(catalog, box, shelf, tmp_path).sequence == COUNT
+    with database.reading(catalog.engine) as connection:
+        rows = connection.execute(sa.select(catalog_store.item_table)).mappings().all()
+    expected = set()
+    for row in rows:
+        codes = json.loads(row["document"])["properties"].get("cqeo:admin_codes", [])
+        # By hand: the whole city's code stands for all that begin with 5001, any other for itself.
+        own = [code[:4] if code.endswith("00") else code for code in districts or []]
+        inside = bool(codes) and all(any(code.startswith(stem) for stem in own) for code in codes)
+        if row["sector"] == "ecology" and (districts is None or inside):
+            expected.add(row["id"])
+    assert {key.split("/")[3] for key in shelf.keys} == expected
+    assert expected
+    assert all(key.startswith(box.prefix) for key in shelf.keys)
+    copies = shelf.copies
+    store_access.rewind(catalog.engine, box)
+    assert pushed(catalog, box, shelf, tmp_path).sequence == COUNT
+    assert shelf.copies == copies  # told again, it copies nothing again
+
+
+def test_a_copy_that_is_not_what_was_published_is_not_left_there(
+    catalog: catalog_store.CatalogStore, tmp_path: Path
+) -> None:
+    box = a_box()
+    given(catalog, box)
+    shelf = Shelf({})
+    failed = pushed(catalog, box, shelf, tmp_path)
+    assert failed.failures == 1
+    assert "not what was published" in str(failed.reason)
+    assert shelf.keys == set()
+
+
+def test_nothing_is_put_into_a_closed_mailbox(catalog: catalog_store.CatalogStore, tmp_path: Path) -> None:
+    box = a_box()
+    store_access.revoke(catalog.engine, given(catalog, box), now=NOON)
+    store_access.close(catalog.engine, box, now=NOON)
+    shelf = shelf_of(catalog)
+    pushed(catalog, box, shelf, tmp_path)
+    assert shelf.keys == set()
+
+
+def test_what_expired_is_removed_and_the_rest_stays(catalog: catalog_store.CatalogStore, tmp_path: Path) -> None:
+    box = a_box()
+    given(catalog, box)
+    shelf = shelf_of(catalog)
+    pushed(catalog, box, shelf, tmp_path)
+    items = sorted({key.split("/")[3] for key in shelf.keys})
+    column = catalog_store.item_table.c
+    change = sa.update(catalog_store.item_table).where(column.id == items[0])
+    with catalog.engine.begin() as connection:
+        connection.execute(change.values(state="expired"))
+    try:
+        contents = mailbox.Contents(catalog.engine, bucket="b", record=audit.AuditLog(tmp_path / "audit"))
+        assert contents.remove_gone(shelf) == 1  # type: ignore[arg-type]
+        assert contents.remove_gone(shelf) == 0  # type: ignore[arg-type]
+        assert {key.split("/")[3] for key in shelf.keys} == set(items[1:])
+    finally:
+        with catalog.engine.begin() as connection:
+            connection.execute(change.values(state="published"))
+
+
+# The file of the embedded store
+
+
+def test_who_is_dismissed_stays_in_the_file_without_rights_or_secret_until_the_next_start(tmp_path: Path) -> None:
+    path, owner = tmp_path / "identities.json", object_store.Credentials("TLOWNER", "owner-secret")
+    object_store_identities.write(path, owner, now=NOON)
+    guests = {
+        name: object_store_identities.guest(access_key=name, bucket="tl-agencies", prefix="a/b/", expires_at=until)
+        for name, until in (("TLONE", LATER), ("TLTWO", LATER), ("TLOVER", NOON))
+    }
+    for guest in guests.values():
+        object_store_identities.add(path, guest)
+    with pytest.raises(ValueError, match="given before"):
+        object_store_identities.add(path, guests["TLONE"])
+    assert object_store_identities.disable(path, ["TLONE", "installation", "TLNOBODY"]) == (guests["TLONE"],)
+    text = path.read_text()
+    assert guests["TLONE"].credentials.secret_key not in text
+    entries = {entry["name"]: entry for entry in json.loads(text)["identities"]}
+    gone = entries["TLONE"]
+    assert (gone["disabled"], gone["actions"], gone["policyNames"]) == (True, [], [])
+    assert entries["installation"]["actions"] == ["Admin", "Read", "Write", "List", "Tagging"]
+    assert object_store_identities.guests(path) == (guests["TLTWO"], guests["TLOVER"])
+    with pytest.raises(ValueError, match="given before"):
+        object_store_identities.add(path, guests["TLONE"])
+    object_store_identities.write(path, owner, now=NOON)
+    assert {entry["name"] for entry in json.loads(path.read_text())["identities"]} == {"installation", "TLTWO"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert guests["TLTWO"].credentials.secret_key not in repr(guests["TLTWO"])
