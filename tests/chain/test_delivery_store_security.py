@@ -841,7 +841,7 @@ def test_the_commands_make_fill_rotate_and_revoke(tmp_path: Path, monkeypatch: p
         second = json.loads(_said("access", "rotate-store-credentials", first["access_key"], "--json"))
         assert second["prefix"] == first["prefix"]
         _said("access", "revoke-store-credentials", first["access_key"])
-        with pytest.raises(exceptions.ClientError, match="InvalidAccessKeyId|AccessDenied|SignatureDoesNotMatch"):
+        with pytest.raises(exceptions.ClientError, match=r"InvalidAccessKeyId|AccessDenied|SignatureDoesNotMatch"):
             _items_read(server, first)
         assert _items_read(server, second) == EXPECTED["agency-a"]
         listed = _said("access", "list-store-credentials", "--json")
