@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from infra import catalog_store, database, object_store, publication
 from infra.delivery import audit, download, entitlement, push, store_access
+from products import streams
 
 SUPERSEDED_NAME = "SUPERSEDED.json"
 WITHDRAWN_NAME = "WITHDRAWN.json"
@@ -105,7 +106,8 @@ class MailboxChannel:
         return self.contents.mark(self.mailbox, item, note, store)
 
     def _permits(self, told: push.Told) -> bool:
-        return entitlement.permits(self.mailbox.principal, sector=told.item.sector, admin_codes=told.districts)
+        permitted = entitlement.permits(self.mailbox.principal, sector=told.item.sector, admin_codes=told.districts)
+        return permitted and told.stream == streams.OPERATIONAL
 
 
 class Contents:
