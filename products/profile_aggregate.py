@@ -324,7 +324,7 @@ def _is_held(name: str, rows: Sequence[_Row]) -> bool:
 def _stacked(row: schema.PublishedVariable, rows: Sequence[_Row]) -> xr.Variable:
     """One variable of all profiles; what a profile lacks is fill."""
     dtype = np.dtype(row.dtype)
-    lengths = [max((one.values[row.name].shape[axis] for one in rows if row.name in one.values)) for axis in _axes(row)]
+    lengths = [max(one.values[row.name].shape[axis] for one in rows if row.name in one.values) for axis in _axes(row)]
     values = np.full((len(rows), *lengths), np.nan if dtype.kind == "f" else _fill(dtype), dtype)
     for index, one in enumerate(rows):
         if row.name in one.values:
@@ -462,11 +462,14 @@ def _titles(rows: Sequence[_Row], stream: str) -> dict[str, Any]:
         "title": f"Radio occultation profiles of {day.isoformat()}",
         "title_zh": f"{day.isoformat()} 无线电掩星廓线",
         "summary": (
-            f"{len(rows)} radio occultation profiles whose reference time lies on {day.isoformat()} UTC, each on its own"
-            " levels. Values are those of the profiles' files, none interpolated or rounded; a profile with"
+            f"{len(rows)} radio occultation profiles whose reference time lies on {day.isoformat()} UTC, each on its"
+            " own levels. Values are those of the profiles' files, none interpolated or rounded; a profile with"
             " doubts is among them with its quality_flag, rejected occultations are not."
         ),
-        "summary_zh": f"{day.isoformat()}（UTC）参考时刻的 {len(rows)} 条无线电掩星廓线，各保留其自身层次，数值未经插值或舍入。",
+        "summary_zh": (
+            f"参考时刻在 {day.isoformat()}（UTC）的 {len(rows)} 条无线电掩星廓线，各保留其自身层次，"
+            "数值未经插值或舍入；存疑廓线附质量标志一并收录，被拒绝的掩星不收录。"
+        ),
         "source": f"radio occultations observed by {', '.join(receivers)}",
         "platform": ", ".join(receivers),
         "history": "put together by terralimb from the files named in source_item, source_revision and source_sha256",

@@ -8,5 +8,8 @@ import importlib
 import sys
 
 if "scheduler" in sys.argv:
-    for name in ("downlink", "level0", "occultation", "imagery", "sectors", "publish", "auxiliary", "landing"):
+    for name in (
+        *("downlink", "level0", "occultation", "occultation_day"),
+        *("imagery", "sectors", "publish", "auxiliary", "landing"),
+    ):
         importlib.import_module(f"infra.stages.{name}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from infra import archive
 from infra.embedded import scheduler
-from infra.stages import chain, execution, landing
+from infra.stages import arrival, chain, execution, landing
 from infra.stages.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,7 @@ def run_plain(workspace: Workspace, report: Report) -> None:
 
 
 def _run_stage(workspace: Workspace, stage: chain.Stage) -> None:
-    for kind in stage.inputs:
-        if kind in archive.landing_prefixes():
-            landing.register(workspace, kind=kind)
+    arrival.register(workspace, stage)
     try:
         execution.run_units(stage, execution.due_units(stage, workspace.ledger), workspace)
     except execution.StageFailedError as error:

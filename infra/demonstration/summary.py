@@ -117,6 +117,7 @@ def counts(workspace: Workspace) -> dict[str, int]:
         "packets": sum(packets),
         "occultations": held.get("level1b", 0),
         "profiles": held.get("profile", 0),
+        "days of profiles": held.get("profile_aggregate", 0),
         "scenes": held.get("scene", 0),
         "fused scenes": held.get("fused", 0),
         "auxiliary files": held.get("auxiliary", 0),

@@ -1,12 +1,15 @@
 """Proof of what was published: every file read back from the store, its hash compared, its convention checked."""
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from infra import catalog_store, publication
+from infra.stages import occultation_day
 from infra.stages.workspace import Workspace
-from products import netcdf, profile, schema
+from products import netcdf, profile, profile_aggregate, schema
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def _unannounced(report: publication.VerificationReport) -> Iterator[str]:
 
 def _unpublished(workspace: Workspace) -> Iterator[str]:
     """Packages that were built and are not in the catalogue."""
-    built = workspace.ledger.granules(["profile", "sector_product"])
+    built = workspace.ledger.granules(["profile", "profile_aggregate", "sector_product"])
     published = sum(1 for _ in workspace.catalog.published())
     if len(built) != published:
         yield f"{len(built)} packages were built, {published} items are published"
@@ -46,7 +49,7 @@ def _unpublished(workspace: Workspace) -> Iterator[str]:
 
 def _convention_problems(workspace: Workspace, item: catalog_store.CatalogItem) -> Iterator[str]:
     for asset in item.assets:
-        check = _CHECKS.get(asset.name.rpartition(".")[2])
+        check = _day if asset.name == occultation_day.DATA_NAME else _CHECKS.get(asset.name.rpartition(".")[2])
         if check is None:
             continue
         try:
@@ -62,6 +65,18 @@ def _netcdf(body: bytes) -> str | None:
         schema.check(netcdf.decode(body), product=profile.PRODUCT)
     except schema.SchemaError as error:
         return str(error)
+    return None
+
+
+def _day(body: bytes) -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / occultation_day.DATA_NAME
+        path.write_bytes(body)
+        try:
+            with profile_aggregate.decode(path) as day:
+                profile_aggregate.check(day)
+        except schema.SchemaError as error:
+            return str(error)
     return None
 
 

@@ -144,6 +144,22 @@ STAGES: tuple[Stage, ...] = (
         function="infra.stages.publish:publish",
     ),
     Stage(
+        name="aggregate_profiles",
+        dag="aggregate_profiles",
+        inputs=("occultation_day",),
+        outputs=("profile_aggregate",),
+        function="infra.stages.occultation_day:aggregate",
+        waits_for=("item",),
+        batch=1,
+    ),
+    Stage(
+        name="publish_aggregates",
+        dag="aggregate_profiles",
+        inputs=("profile_aggregate",),
+        outputs=("item",),
+        function="infra.stages.publish:publish",
+    ),
+    Stage(
         name="fuse_imagery",
         dag="fuse_imagery",
         inputs=("scene",),

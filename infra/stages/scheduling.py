@@ -12,14 +12,12 @@ CARE_STEPS = ("seal", "timeliness", "reconcile", "backup", "export")
 
 
 def plan(stage_name: str, *, group: str | None = None) -> list[list[str]]:
-    """Batches of the units of a stage that are due, in `group` or everywhere; landed objects are registered first."""
-    from infra.stages import execution, landing, workspace
+    """Batches of the units of a stage that are due, in `group` or everywhere; arrivals are registered first."""
+    from infra.stages import arrival, execution, workspace
 
     stage = chain.stage(stage_name)
     here = workspace.current()
-    for kind in stage.inputs:
-        if kind.startswith("landed_"):
-            landing.register(here, kind=kind)
+    arrival.register(here, stage)
     units = [unit.id for unit in execution.due_units(stage, here.ledger, group=group)]
     return [units[start : start + stage.batch] for start in range(0, len(units), stage.batch)]
 
@@ -99,9 +97,11 @@ def rings(stage_name: str) -> dict[str, list[str]]:
 
 def groups_due(stage_name: str) -> list[str]:
     """Groups in which a stage has units due."""
-    from infra.stages import execution, workspace
+    from infra.stages import arrival, execution, workspace
 
-    units = execution.due_units(chain.stage(stage_name), workspace.current().ledger)
+    stage, here = chain.stage(stage_name), workspace.current()
+    arrival.register_catalogued(here, stage)
+    units = execution.due_units(stage, here.ledger)
     return sorted({unit.group for unit in units})
 
 

@@ -1,0 +1,160 @@
+"""Which published profiles make up which day: the catalogue against the ledger, as landed objects are against it.
+
+A listing names the current profiles of one UTC day and stream by item, revision and hash, and is a granule like any
+other: what arrives late, is superseded or withdrawn makes it another, and the day is due again. A day is listed once it
+has settled, so that it is not made anew with every profile that comes in. Counts by state tell whether a day may have
+changed: revisions are only added and states only move on, so no state of affairs comes twice.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from infra import archive, catalog_store, database, ledger
+from infra.stages.workspace import NewGranule, Workspace
+from products import netcdf, profile, profile_aggregate, stac
+
+KIND = "occultation_day"
+LAYOUT = "terralimb-occultation-day/1"
+PROFILE_NAME = "profile.nc"
+SETTLING = dt.timedelta(hours=3)
+"""From the end of a day to its first listing: the time in which a profile should be there."""
+LONGEST_RECORD = dt.timedelta(hours=1)
+MEDIA_TYPE = "application/json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Profiles of one day and stream: (item, revision, SHA-256 of the file), in the order of identities."""
+
+    day: dt.date
+    stream: str
+    profiles: tuple[tuple[str, int, str], ...]
+
+    def to_json(self) -> bytes:
+        """Listing as JSON; the same profiles give the same bytes."""
+        rows = [dict(zip(("item", "revision", "sha256"), row, strict=True)) for row in self.profiles]
+        content = {"layout": LAYOUT, "day": self.day.isoformat(), "stream": self.stream, "profiles": rows}
+        return stac.encoded(content)
+
+
+def from_json(body: bytes) -> Listing:
+    """Listing from JSON."""
+    content = json.loads(body)
+    rows = tuple((str(row["item"]), int(row["revision"]), str(row["sha256"])) for row in content["profiles"])
+    return Listing(dt.date.fromisoformat(content["day"]), str(content["stream"]), rows)
+
+
+def register(workspace: Workspace, *, now: dt.datetime | None = None) -> int:
+    """Enter the listings that changed into the ledger; returns how many were new."""
+    settled = (now or dt.datetime.now(dt.UTC)) - SETTLING
+    held = _held(workspace)
+    found: list[ledger.Granule] = []
+    for day, mark in _marks(workspace.catalog).items():
+        known = held.get(day, [])
+        if dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC) > settled:
+            continue
+        if known and all(granule.attributes["mark"] == mark for granule in known):
+            continue
+        found += _granules(workspace, day, mark, known)
+    return workspace.ledger.register(found)
+
+
+def _held(workspace: Workspace) -> Mapping[dt.date, list[ledger.Granule]]:
+    held: dict[dt.date, list[ledger.Granule]] = defaultdict(list)
+    for granule in workspace.ledger.granules([KIND]):
+        held[dt.date.fromisoformat(granule.attributes["day"])].append(granule)
+    return held
+
+
+def _marks(catalog: catalog_store.CatalogStore) -> dict[dt.date, str]:
+    """Day -> what changes whenever its profiles, or those whose record began the day before, do."""
+    column = catalog_store.item_table.c
+    day = sa.func.substr(column.start_time, 1, 10)
+    statement = sa.select(day, column.state, sa.func.count()).where(column.collection == profile.PRODUCT)
+    counts: dict[dt.date, dict[str, int]] = defaultdict(dict)
+    with database.reading(catalog.engine) as connection:
+        for text, state, count in connection.execute(statement.group_by(day, column.state)):
+            counts[dt.date.fromisoformat(text)][state] = int(count)
+    one = dt.timedelta(days=1)
+    days = sorted({*counts, *(each + one for each in counts)})
+    return {each: json.dumps([counts.get(each - one, {}), counts.get(each, {})], sort_keys=True) for each in days}
+
+
+def _granules(workspace: Workspace, day: dt.date, mark: str, known: Sequence[ledger.Granule]) -> list[ledger.Granule]:
+    """Listings of a day as granules, those that have lost their last profile among them."""
+    streams: dict[str, list[catalog_store.CatalogItem]] = {granule.attributes["stream"]: [] for granule in known}
+    for item in _latest_of(workspace, day):
+        streams.setdefault(str(item.document["properties"].get("cqeo:stream", "final")), []).append(item)
+    held = {granule.attributes["stream"]: granule for granule in known}
+    found = []
+    for stream, items in sorted(streams.items()):
+        attributes = {"day": day.isoformat(), "stream": stream, "mark": mark}
+        # Where retention has removed a profile's file the day cannot be made again: it stays as it was made.
+        closed = any(item.state == "expired" for item in items)
+        if closed and stream in held:
+            found.append(dataclasses.replace(held[stream], attributes=attributes))
+        elif not closed:
+            found += workspace.write([_new_granule(_listing(day, stream, items), attributes)])
+    return found
+
+
+def _listing(day: dt.date, stream: str, items: Sequence[catalog_store.CatalogItem]) -> Listing:
+    rows = ((item.item_id, item.revision, file_of(item).sha256) for item in items if item.state == "published")
+    return Listing(day, stream, tuple(sorted(rows)))
+
+
+def _new_granule(listing: Listing, attributes: dict[str, Any]) -> NewGranule:
+    name = profile_aggregate.identity(listing.day, stream=listing.stream)
+    return NewGranule(KIND, name, archive.identity(name), listing.to_json(), ".json", MEDIA_TYPE, attributes)
+
+
+def file_of(item: catalog_store.CatalogItem) -> catalog_store.AssetRecord:
+    """NetCDF file of a profile's item."""
+    return next(asset for asset in item.assets if asset.name == PROFILE_NAME)
+
+
+def _latest_of(workspace: Workspace, day: dt.date) -> list[catalog_store.CatalogItem]:
+    """Latest revision of every profile whose reference time lies on a day."""
+    column = catalog_store.item_table.c
+    begin = dt.datetime.combine(day, dt.time(), dt.UTC)
+    end = begin + dt.timedelta(days=1)
+    statement = sa.select(catalog_store.item_table).where(
+        column.collection == profile.PRODUCT,
+        column.start_time >= catalog_store.text_from_instant(begin - LONGEST_RECORD),
+        column.start_time < catalog_store.text_from_instant(end),
+        column.end_time >= catalog_store.text_from_instant(begin),
+    )
+    with database.reading(workspace.catalog.engine) as connection:
+        rows = workspace.catalog.items_of(connection, statement.order_by(column.id, column.revision))
+    latest = {item.item_id: item for item in rows}
+    return [item for item in latest.values() if _day_of(item, workspace) == day]
+
+
+def _day_of(item: catalog_store.CatalogItem, workspace: Workspace) -> dt.date:
+    """Day of an item's reference time, which only a record across midnight needs its file for."""
+    begin, end = (moment.astimezone(dt.UTC).date() for moment in (item.start, item.end))
+    if begin == end or item.state != "published":
+        return begin
+    return profile_aggregate.day_of(netcdf.decode(read(item, workspace)))
+
+
+def read(item: catalog_store.CatalogItem, workspace: Workspace) -> bytes:
+    """File of a profile's item, checked against the hash the catalogue holds.
+
+    Raises
+    ------
+    ValueError
+        The object is not the content that was published.
+    """
+    asset = file_of(item)
+    body = workspace.store.read(asset.bucket, asset.key)
+    if hashlib.sha256(body).hexdigest() != asset.sha256:
+        raise ValueError(f"{asset.bucket}/{asset.key} is not the content that was published")
+    return body
