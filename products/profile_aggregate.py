@@ -220,17 +220,16 @@ def profile_at(day: xr.Dataset, index: int) -> xr.Dataset:
     xr.Dataset
         The variables, with the attributes of the table; global attributes are not restored.
     """
-    one = day.isel(profile=index)
-    lengths = {DIMENSIONS[name]: int(one[count]) for name, count in COUNTS.items()}
-    one = one.isel({name: slice(length) for name, length in lengths.items() if name in one.sizes})
-    back = {own: name for name, own in DIMENSIONS.items()}
+    lengths = {DIMENSIONS[name]: int(day.variables[count][index]) for name, count in COUNTS.items()}
+    back = {held: name for name, held in DIMENSIONS.items()}
     found: dict[str, xr.Variable] = {}
     for name, row in schema.table(profile.PRODUCT).items():
-        held = RENAMED.get(name, name)
-        if held in one and not (row.optional and _is_all_fill(one[held].to_numpy())):
-            variable = one[held].variable
-            dims = [back[str(own)] for own in variable.dims]
-            found[name] = xr.Variable(dims, variable.to_numpy(), row.attributes())
+        if (held := RENAMED.get(name, name)) not in day.variables:
+            continue
+        variable = day.variables[held][index]
+        values = variable.to_numpy()[tuple(slice(lengths.get(str(dim))) for dim in variable.dims)]
+        if not (row.optional and _is_all_fill(values)):
+            found[name] = xr.Variable([back[str(dim)] for dim in variable.dims], values, row.attributes())
     return xr.Dataset(found)
 
 

@@ -1,6 +1,7 @@
 """Commands of the occultation retrieval."""
 
 import contextlib
+import datetime
 import glob
 import importlib.util
 import inspect
@@ -35,6 +36,7 @@ INTERRUPTED = 130
 REASONS_TOLD = 20
 REASONS_COUNTED = 5
 REASON_LENGTH = 60
+STREAMS = ("nrt", "final")
 STATUSES = ("ok", "flagged", "rejected")
 
 
@@ -284,6 +286,55 @@ def penetration(
         Console().print(f"{len(read.soundings)} profiles drawn in {out}")
 
 
+@app.command("aggregate")
+def aggregate_day(
+    files: list[str] = typer.Argument(
+        ..., metavar="FILE...", help="Profiles made by `retrieve`; a folder or a pattern stands for its files."
+    ),
+    out: Path = typer.Option(..., "--out", dir_okay=False, help="NetCDF to write."),
+    day: datetime.datetime | None = typer.Option(
+        None, "--day", formats=["%Y-%m-%d"], help="UTC day to take where the files are of several."
+    ),
+    stream: str = typer.Option("final", "--stream", help="nrt or final."),
+) -> None:
+    """Put the profiles of one UTC day into one NetCDF file, each on its own levels, for `xarray.open_dataset`.
+
+    What is published needs no command: the stage aggregate_profiles makes the day three hours after its end.
+
+    Example: terralimb occultation aggregate profiles/ --out 2026-03-01.nc --day 2026-03-01
+    """
+    from products import profile_aggregate
+
+    if stream not in STREAMS:
+        raise typer.BadParameter(f"--stream {stream}: it is {' or '.join(STREAMS)}")
+    read = _profile_files(files)
+    chosen = {path for path, its_day in read.days.items() if day is None or its_day == day.date()}
+    if not chosen:
+        raise ValueError(f"none of {len(read.days)} profiles is of the day asked for")
+    sources = [profile_aggregate.Source(path.read_bytes()) for path in sorted(chosen)]
+    encoded = profile_aggregate.encode(profile_aggregate.aggregate(sources, stream=stream))
+    part = out.with_name(f".{out.name}.part")
+    part.write_bytes(encoded)
+    part.replace(out)
+    others = len(read.days) - len(chosen)
+    Console().print(f"{len(chosen)} profiles in {out}" + (f"; {others} are of other days" if others else ""))
+
+
+class _Days(NamedTuple):
+    """Profiles with their day, and files of folders and patterns that are none."""
+
+    days: dict[Path, datetime.date]
+    skipped: int
+
+
+def _profile_files(words: list[str]) -> _Days:
+    from products import profile_aggregate
+
+    days: dict[Path, datetime.date] = {}
+    skipped = _each_profile(words, lambda path, profile: days.update({path: profile_aggregate.day_of(profile)}))
+    return _Days(days, skipped)
+
+
 class _Read(NamedTuple):
     """Profiles in short, and files of folders and patterns that are none."""
 
@@ -295,22 +346,28 @@ def _soundings(words: list[str]) -> _Read:
     """Profiles in short; what lies beside profiles in a folder, pictures say, is passed over and counted."""
     from products import sounding
 
+    found: list[sounding.Sounding] = []
+    skipped = _each_profile(words, lambda _path, profile: found.append(sounding.sounding_from_profile(profile)))
+    return _Read(found, skipped)
+
+
+def _each_profile(words: list[str], take: "Callable[[Path, xr.Dataset], None]") -> int:
+    """Give every profile the words stand for to `take`; returns how many files were passed over."""
     named = {word for word in words if not Path(word).is_dir()}
     console = Console(stderr=True)
-    found, skipped = [], 0
-    paths = _expanded(words)
+    paths, skipped = _expanded(words), 0
     for path in rich.progress.track(paths, "reading", console=console, disable=not console.is_terminal, transient=True):
         try:
-            found.append(sounding.sounding_from_profile(_decoded(Path(path))))
+            take(Path(path), _decoded(Path(path)))
         except (ValueError, TypeError, KeyError, OSError) as error:
             if path in named:
                 raise _not_a_profile(Path(path)) from error
             skipped += 1
     if skipped:
         console.print(f"{skipped} files that are no profiles were passed over", highlight=False)
-    if not found:
+    if skipped == len(paths):
         raise ValueError(f"no profile made by `terralimb occultation retrieve` in {', '.join(words)}")
-    return _Read(found, skipped)
+    return skipped
 
 
 def _decoded(path: Path) -> "xr.Dataset":

@@ -137,7 +137,7 @@ def _fields(day: xr.Dataset, source: str, sha256: str, soundings: Sequence[sound
         quality_reasons=tuple(sorted({flag for one in soundings for flag in one.quality_flags})),
         stream=attributes["stream"],
         uncertainty={"kind": "standard_deviation", "asset": DATA_NAME},
-        inputs=({"id": source, "sha256": sha256},),
+        inputs=({"id": f"{source}/{SOURCES_NAME}", "sha256": sha256},),
         lineage=f"{day.sizes['profile']} profiles by item, revision and SHA-256 in {SOURCES_NAME}",
         level="L2",
         software={"terralimb": str(attributes.get("product_version", ""))},
