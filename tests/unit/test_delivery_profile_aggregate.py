@@ -32,6 +32,7 @@ WAIVED = {
     "geospatial_lat_resolution": "profiles are not on a grid",
     "geospatial_lon_resolution": "profiles are not on a grid",
 }
+GRIDS = ["check_grid_coordinates", "check_reduced_horizontal_grid"]
 DIMENSIONS = {"impact": "n_impact_levels", "height": "n_height_levels", "sounding": "n_sounding_samples"}
 
 
@@ -207,12 +208,12 @@ def test_the_box_is_the_narrow_one_across_the_date_line(
     assert profile_aggregate.box(day.assign_coords(unknown)) == (expected[0], 5.0, expected[1], 5.0)
 
 
-def complaints(path: Path, suite_name: str) -> list[str]:
-    """Failed checks of one suite, by message."""
+def complaints(path: Path, suite_name: str, *, only: list[str] | None = None) -> list[str]:
+    """Failed checks of one suite, by message; what concerns grids is left out, it takes two thirds of the time."""
     CheckSuite.load_all_available_checkers()
     suite = CheckSuite()
     opened = suite.load_dataset(str(path))
-    pending = list(suite.run_all(opened, [suite_name])[suite_name][0])
+    pending = list(suite.run_all(opened, [suite_name], only, None if only else GRIDS)[suite_name][0])
     opened.close()
     found = []
     while pending:
@@ -229,7 +230,7 @@ def test_outside_checker_finds_no_fault_in_cf_and_only_waived_ones_in_acdd(path:
     assert [line for line in complaints(path, "acdd:1.3") if not any(name in line for name in WAIVED)] == []
     with netCDF4.Dataset(path, "a") as day:
         day["dry_pressure"].units = "hectopascalles"
-    assert any("hectopascalles" in line for line in complaints(path, "cf:1.11"))
+    assert any("hectopascalles" in line for line in complaints(path, "cf:1.11", only=["check_units"]))
 
 
 def test_the_command_makes_the_day_of_the_files_it_is_given(files: list[bytes], encoded: bytes, tmp_path: Path) -> None:
