@@ -19,6 +19,7 @@ from starlette import concurrency, requests, responses, routing
 
 from infra import catalog_store, object_store, signing
 from infra.delivery import (
+    api_description,
     audit,
     cursor,
     download,
@@ -115,6 +116,7 @@ def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None
             routing.Route("/.well-known/terralimb-keys.json", pages.public_keys),
         )
     )
+    api_description.describe(inner, open_paths=OPEN_PATHS, scope_of=_scope_of)
     inner.add_exception_handler(Exception, _failed)
     inner.add_exception_handler(404, _not_found)
     inner.add_exception_handler(405, _not_allowed)
@@ -178,7 +180,7 @@ class _Gate:
             challenge = {"WWW-Authenticate": 'Bearer realm="terralimb"'}
             return _error(401, "Unauthorized", str(error), challenge)
         scope["principal"] = principal
-        needed = _NEEDED.get(scope["path"].strip("/").partition("/")[0].partition(".")[0])
+        needed = _scope_of(scope["path"])
         if needed is not None and needed not in principal.scopes:
             await self._note(scope, "authenticate", "scope_missing", agency=principal.agency, key_id=principal.key_id)
             return _error(403, "Forbidden", f"this key is not allowed to {needed}")
@@ -353,6 +355,10 @@ class _NoticePages:
     def _messages(request: requests.Request, found: Sequence[notice.Notice]) -> list[dict[str, Any]]:
         address = _address(request)
         return [notice.message(one, address) for one in found]
+
+
+def _scope_of(path: str) -> entitlement.Scope | None:
+    return _NEEDED.get(path.strip("/").partition("/")[0].partition(".")[0])
 
 
 def _principal(request: requests.Request) -> entitlement.Principal:
