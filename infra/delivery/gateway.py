@@ -5,6 +5,7 @@ Whoever asks is recognized before anything else happens; an address that is not 
 
 import dataclasses
 import datetime as dt
+import http
 import json
 import logging
 import math
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette import concurrency, requests, responses, routing
+from starlette import concurrency, exceptions, requests, responses, routing
 
 from infra import catalog_store, object_store, signing
 from infra.delivery import (
@@ -118,6 +119,7 @@ def application(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None
     )
     api_description.describe(inner, open_paths=OPEN_PATHS, scope_of=_scope_of)
     inner.add_exception_handler(Exception, _failed)
+    inner.add_exception_handler(exceptions.HTTPException, _refused)
     inner.add_exception_handler(404, _not_found)
     inner.add_exception_handler(405, _not_allowed)
     return _Gate(inner, parts, record)
@@ -137,6 +139,24 @@ class _Gate:
             await self.inner(scope, receive, send)
             return
         scope["request_id"] = secrets.token_hex(8)
+        started = False
+
+        async def guarded(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, _request_id(scope)]
+            await send(message)
+
+        try:
+            await self._answered(scope, receive, guarded)
+        except Exception:  # noqa: BLE001  the last door of the service
+            # The person is given a name to ask about; what went wrong is for the log.
+            _LOG.exception("request %s failed", scope["request_id"])
+            if not started:
+                await _failure(scope)(scope, receive, guarded)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._refusal(scope)
         if answer is not None:
             await answer(scope, receive, send)
@@ -144,22 +164,10 @@ class _Gate:
         principal = scope.get("principal")
         try:
             async with self.shares.taken(principal.agency if principal else f"open {_client(scope)}"):
-                await self._passed_on(scope, receive, send)
+                await self.inner(scope, receive, send)
         except fair_share.TooManyRequestsError as error:
             wait = {"Retry-After": str(math.ceil(error.retry_after))}
             await _error(429, "TooManyRequests", str(error), wait)(scope, receive, send)
-
-    async def _passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS, _request_id(scope)]
-            await send(message)
-
-        try:
-            await self.inner(scope, receive, guarded)
-        except Exception:  # noqa: BLE001  the last door of the service
-            # The person has been given a name to ask about; what went wrong is for the log.
-            _LOG.exception("request %s failed", scope["request_id"])
 
     async def _refusal(self, scope: Scope) -> responses.Response | None:
         """Why the request goes no further; None where it does, with its principal in the scope."""
@@ -406,8 +414,20 @@ def _error(status: int, code: str, description: str, headers: dict[str, str] | N
     return responses.Response(body, status_code=status, media_type="application/json", headers=headers)
 
 
+def _failure(scope: Scope) -> responses.Response:
+    return _error(500, "InternalError", f"the service failed; it is written down under {scope['request_id']}")
+
+
 async def _failed(request: requests.Request, _error_raised: Exception) -> responses.Response:
-    return _error(500, "InternalError", f"the service failed; it is written down under {request.scope['request_id']}")
+    return _failure(request.scope)
+
+
+async def _refused(_request: requests.Request, error: Exception) -> responses.Response:
+    """Word a refusal of the libraries like every other."""
+    if not isinstance(error, exceptions.HTTPException):
+        raise error
+    code = http.HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+    return _error(error.status_code, code, str(error.detail), dict(error.headers or {}))
 
 
 async def _not_found(_request: requests.Request, _error_raised: Exception) -> responses.Response:

@@ -177,7 +177,9 @@ def _parts(home: Path) -> tuple[gateway.Parts, dict[str, str | None]]:
 def description(service: Service) -> schemathesis.BaseSchema:
     """What the service says of itself, read as a client reads it."""
     document = service.ask("GET", "/stac/api", who="none").json()
-    return schemathesis.openapi.from_dict(document)
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.generation.with_security_parameters = False  # who asks is chosen here
+    return schema
 
 
 def fuzz(service: Service, operation: Any, *, examples: int, seed: int) -> None:
@@ -221,7 +223,7 @@ def _cases(operation: Any) -> st.SearchStrategy[Any]:
 
 def _aim(case: Any, data: st.DataObject) -> None:
     """Replace parts of a random question by what is there, so that what lies behind the first checks is met too."""
-    entry = data.draw(st.sampled_from(ENTRIES))
+    entry = ENTRIES[data.draw(st.integers(0, len(ENTRIES) - 1))]
     known = {
         "collection_id": entry.collection,
         "collection": entry.collection,
