@@ -35,6 +35,15 @@ SECTORS = tuple(fields.sector for fields in modelled_catalogue.collections())
 ENTRIES = tuple(modelled_catalogue.entries(90, seed=5))
 WITHDRAWN = ENTRIES[4]
 
+#: Everything that is served, as the issue and the conformance classes name it.
+SERVED = {
+    "/stac/", "/stac/conformance", "/stac/queryables", "/stac/search", "/stac/collections", "/stac/_mgmt/ping",
+    "/stac/_mgmt/health", "/stac/collections/{collection_id}", "/stac/collections/{collection_id}/items",
+    "/stac/collections/{collection_id}/queryables", "/stac/collections/{collection_id}/items/{item_id}", "/stac/api",
+    "/stac/api.html", "/feed", "/feed.atom", "/latest/{collection}", "/download/{item_id}/{revision}/{name}", "/health",
+    "/.well-known/terralimb-keys.json",
+}  # fmt: skip
+
 #: Who asks: everything, one sector, one district, without a key, with a key that does not hold.
 IDENTITIES = ("all", "sector", "district", "none", "bad")
 
@@ -182,7 +191,18 @@ def description(service: Service) -> schemathesis.BaseSchema:
     return schema
 
 
-def fuzz(service: Service, operation: Any, *, examples: int, seed: int) -> None:
+def fuzz_all(service: Service, *, examples: int, seed: int, seconds: float = 1e9) -> None:
+    """Ask every operation of the description; each must have given what it is for at least once."""
+    operations = [found.ok() for found in description(service).get_all_operations()]
+    assert {operation.path for operation in operations} == SERVED
+    end = time.monotonic() + seconds
+    for operation in operations:
+        fuzz(service, operation, examples=examples, seed=seed, end=end)
+        meant = {int(code) for code in operation.definition.raw["responses"] if code.startswith(("2", "3"))}
+        assert service.reached[operation.label] & meant, f"{operation.label} was never reached"
+
+
+def fuzz(service: Service, operation: Any, *, examples: int, seed: int, end: float) -> None:
     """Ask one operation at random, as each identity, and judge the answers by the description."""
 
     @hypothesis.seed(seed)
@@ -195,6 +215,8 @@ def fuzz(service: Service, operation: Any, *, examples: int, seed: int) -> None:
     )
     @hypothesis.given(case=_cases(operation), who=st.sampled_from(("all", "all", *IDENTITIES)), data=st.data())
     def asked(case: Any, who: str, data: st.DataObject) -> None:
+        if time.monotonic() > end:
+            return
         _aim(case, data)
         answer = case.call(
             base_url=service.address, session=service.session, headers=service.headers(who), allow_redirects=False
@@ -263,9 +285,9 @@ GOOD: Mapping[str, Sequence[Any]] = {
 }
 
 
-def octets(path: str, *, headers: Sequence[bytes] = (), method: str = "GET", body: bytes = b"") -> bytes:
+def octets(path: bytes, *, headers: Sequence[bytes], method: str, body: bytes) -> bytes:
     """Write a request as it goes over the line; a path may hold anything."""
-    lines = [f"{method} {path} HTTP/1.1".encode(), *headers, b"Connection: close", b"", body]
+    lines = [method.encode() + b" " + path + b" HTTP/1.1", *headers, b"Connection: close", b"", body]
     return b"\r\n".join(lines)
 
 
