@@ -5,7 +5,6 @@ The library reads and checks the expression; here its JSON form is walked once. 
 """
 
 import datetime as dt
-import functools
 import json
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +16,13 @@ import sqlalchemy as sa
 from shapely import geometry as shapely_geometry
 
 from infra import catalog_store
-from infra.delivery import queryable
+from infra.delivery import filter_limit, queryable
 
-#: The most a filter may hold: octets of its text, levels of nesting [1].
-LENGTH_LIMIT = 65_536
-DEPTH_LIMIT = 32
+#: The most codes a list of codes is compared with [1].
+CODES_LIMIT = 256
+
+#: The most values of IN [1].
+VALUES_LIMIT = 10_000
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -71,51 +72,29 @@ def parsed(expression: str | Mapping[str, Any], language: Language) -> Any:
     FilterError
         It is not CQL2, too long or nested too deeply.
     """
-    text = expression if isinstance(expression, str) else json.dumps(expression)
-    if len(text.encode()) > LENGTH_LIMIT or _nesting(text) > 2 * DEPTH_LIMIT:
-        raise FilterError(f"the filter is longer than {LENGTH_LIMIT} octets or nested deeper than {DEPTH_LIMIT} levels")
     try:
-        found = cql2.parse_text(text) if language == "cql2-text" else cql2.Expr(_flat_between(json.loads(text)))
-        tree = found.to_json()
-        _check_form(json.dumps(_form(tree)))
-    except (ValueError, Exception) as error:  # the library raises plain exceptions
-        raise FilterError(f"the filter is not valid {language}: {_first_line(str(error))}") from error
+        if language == "cql2-text" and isinstance(expression, str):
+            filter_limit.check_text(expression)
+            found = cql2.parse_text(expression).to_json()
+        else:
+            tree = _flat_between(_tree(expression))
+            found = cql2.Expr(tree).to_json()
+        filter_limit.check_tree(found)
+    except filter_limit.FilterTooLargeError as error:
+        raise FilterError(str(error)) from None
+    except Exception as error:  # noqa: BLE001  the library raises plain exceptions
+        raise FilterError(f"the filter is not valid {language}: {_first_line(str(error))}") from None
+    return found
+
+
+def _tree(expression: str | Mapping[str, Any]) -> Any:
+    tree = expression
+    if isinstance(expression, str):
+        if len(expression) > filter_limit.LENGTH_LIMIT:
+            raise FilterError(f"the filter is longer than {filter_limit.LENGTH_LIMIT} octets")
+        tree = json.loads(expression)
+    filter_limit.check_tree(tree)
     return tree
-
-
-@functools.lru_cache(maxsize=1024)
-def _check_form(form: str) -> None:
-    """Hold the form of a filter against the schema of CQL2; the library makes the schema anew each time, 30 ms."""
-    cql2.Expr(json.loads(form)).validate()
-
-
-def _form_of_end(end: Any) -> Any:
-    if isinstance(end, str):
-        return end if end == ".." else instant_text(end) and _INSTANT
-    return _form(end)
-
-
-_INSTANT = "2000-01-01T00:00:00Z"
-
-
-def _form(tree: Any) -> Any:
-    """A filter with every value replaced by one of its kind: filters that differ in values alone are valid alike."""
-    match tree:
-        case bool() | None:
-            return tree
-        case int() | float():
-            return 1
-        case str():
-            return "text"
-        case list():
-            return [_form(part) for part in tree]
-        case {"interval": [*ends]}:
-            return {"interval": [_form_of_end(end) for end in ends]}
-        case {"timestamp": instant}:
-            return {"timestamp": _INSTANT} if instant_text(instant) else None
-        case {"date": day}:
-            return {"date": "2000-01-01"} if instant_text(day) else None
-    return {name: part if name in {"op", "type"} else _form(part) for name, part in tree.items()}
 
 
 def condition(tree: Any, connection: sa.Connection) -> sa.ColumnElement[bool]:
@@ -142,7 +121,7 @@ def condition(tree: Any, connection: sa.Connection) -> sa.ColumnElement[bool]:
         return sa.true() if tree else sa.false()
     if not isinstance(tree, dict) or "op" not in tree:
         raise FilterError(f"{_shown(tree)} is neither true nor false")
-    operation, arguments = tree["op"], tree["args"]
+    operation, arguments = tree["op"], _arguments(tree)
     if operation in {"and", "or"}:
         parts = [condition(part, connection) for part in arguments]
         return sa.and_(sa.true(), *parts) if operation == "and" else sa.or_(sa.false(), *parts)
@@ -214,11 +193,20 @@ def instant_text(value: Any) -> str:
         instant = dt.datetime.fromisoformat(text)
         aware = instant if instant.tzinfo else instant.replace(tzinfo=dt.UTC)
         return catalog_store.text_from_instant(aware)
-    except (TypeError, ValueError, catalog_store.CatalogError):
+    except (TypeError, ValueError, OverflowError, catalog_store.CatalogError):
         raise FilterError(f"{_shown(value)} is not an instant of RFC 3339") from None
 
 
 # Predicates
+
+
+def _arguments(tree: Mapping[str, Any]) -> Sequence[Any]:
+    """Arguments of an operator; the library reads any number of them."""
+    operation, arguments = tree["op"], tree.get("args")
+    wanted = {"and": None, "or": None, "not": 1, "isNull": 1, "between": 3, _FOLDED: 1}.get(operation, 2)
+    if not isinstance(arguments, list) or (len(arguments) != wanted if wanted is not None else not arguments):
+        raise FilterError(f"{_shown(tree)} has not the arguments of its operator")
+    return arguments
 
 
 def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connection) -> Any:
@@ -239,8 +227,24 @@ def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connecti
             low, high = arguments[1:]
             return sa.and_(_comparison(">=", [arguments[0], low]), _comparison("<=", [arguments[0], high]))
         case "in":
-            return sa.or_(sa.false(), *(_comparison("=", [arguments[0], value]) for value in arguments[1]))
+            return _listed(*arguments)
     raise FilterError(f"the operator {operation!r:.40} is not offered")
+
+
+def _listed(subject: Any, values: Any) -> Any:
+    """Whether a property is one of a list; texts and numbers are looked up apart where it may be either."""
+    if not isinstance(values, list) or any(_is_property(value) for value in values):
+        raise FilterError("in compares a property with a list of values")
+    if len(values) > VALUES_LIMIT:
+        raise FilterError(f"in takes at most {VALUES_LIMIT} values")
+    name = _bare(subject)
+    folded = name is not subject
+    wanted: dict[bool, list[Any]] = {}
+    for value in values:
+        literal = _literal(name, _bare(value) if folded else value)
+        wanted.setdefault(isinstance(literal, str), []).append(str(literal).casefold() if folded else literal)
+    columns = [(_folded(_column(name)) if folded else _column(name, found[0]), found) for found in wanted.values()]
+    return sa.or_(sa.false(), *(column.in_(found) for column, found in columns))
 
 
 def _missing(argument: Any) -> Any:
@@ -257,24 +261,23 @@ def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
         left, right, operation = right, left, _MIRRORED[operation]
     if not _is_property(left):
         raise FilterError("one side of a comparison must be a property")
-    folded = isinstance(left, dict) and left.get("op") == _FOLDED
-    name = left["args"][0] if folded else left
+    name = _bare(left)
+    folded = name is not left
     if _is_property(right):
         if _kind(_bare(right)) != _kind(name):
             raise FilterError(f"{_name(name)} and {_name(_bare(right))} are of different kinds")
         value = _folded(_column(_bare(right))) if folded else _column(_bare(right))
         return _COMPARISONS[operation](_folded(_column(name)) if folded else _column(name), value)
     if folded:
-        literal = right["args"][0] if isinstance(right, dict) and right.get("op") == _FOLDED else right
-        return _COMPARISONS[operation](_folded(_column(name)), str(_literal(name, literal)).casefold())
+        return _COMPARISONS[operation](_folded(_column(name)), str(_literal(name, _bare(right))).casefold())
     return _COMPARISONS[operation](_column(name, right), _literal(name, right))
 
 
 def _like(arguments: Sequence[Any]) -> Any:
     subject, pattern = arguments
-    folded = isinstance(subject, dict) and subject.get("op") == _FOLDED
+    folded = _bare(subject) is not subject
     column = _column(_bare(subject))
-    text = pattern["args"][0] if isinstance(pattern, dict) else pattern
+    text = _bare(pattern)
     if _kind(_bare(subject)) not in {"text", "other"} or not isinstance(text, str):
         raise FilterError("like compares a text property with a pattern")
     if folded:
@@ -325,6 +328,8 @@ def _codes(operation: str, arguments: Sequence[Any]) -> Any:
         raise FilterError(f"{operation} compares a list of codes, on its left, with a list")
     of_item, district = catalog_store.item_table.c.district_set, catalog_store.district_table.c
     wanted = sorted({str(code) for code in right})
+    if len(wanted) > CODES_LIMIT:
+        raise FilterError(f"a list of codes holds at most {CODES_LIMIT}")
     holding = sa.select(district.district_set)
     has = {code: of_item.in_(holding.where(district.code == code)) for code in wanted}
     other = of_item.in_(holding.where(district.code.not_in(wanted)))
@@ -344,7 +349,8 @@ def _codes(operation: str, arguments: Sequence[Any]) -> Any:
 
 
 def _bare(argument: Any) -> Any:
-    return argument["args"][0] if isinstance(argument, dict) and argument.get("op") == _FOLDED else argument
+    folded = isinstance(argument, dict) and argument.get("op") == _FOLDED
+    return _arguments(argument)[0] if folded else argument
 
 
 def _is_property(argument: Any) -> bool:
@@ -389,11 +395,14 @@ def _literal(name: Any, value: Any) -> Any:
 
 def _interval(value: Any) -> tuple[str | None, str | None]:
     if isinstance(value, dict) and "interval" in value:
-        low, high = (None if end == ".." else end for end in value["interval"])
+        ends = value["interval"]
+        if not isinstance(ends, list) or len(ends) != 2:
+            raise FilterError(f"{_shown(value)} is no interval, which has two ends")
+        low, high = (None if end == ".." else end for end in ends)
         return (None if low is None else instant_text(low)), (None if high is None else instant_text(high))
     if isinstance(value, dict) and "date" in value:
         start = dt.datetime.fromisoformat(instant_text(value))
-        last = start + dt.timedelta(days=1, microseconds=-1)
+        last = dt.datetime.combine(start, dt.time.max, dt.UTC)
         return catalog_store.text_from_instant(start), catalog_store.text_from_instant(last)
     instant = instant_text(value)
     return instant, instant
@@ -425,17 +434,6 @@ def _flat_between(tree: Any) -> Any:
     if found.get("op") == "between" and isinstance(given, list) and len(given) == 2 and isinstance(given[1], list):
         found["args"] = [given[0], *given[1]]
     return found
-
-
-def _nesting(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        if character in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in ")]}":
-            depth -= 1
-    return deepest
 
 
 def _shown(value: Any) -> str:

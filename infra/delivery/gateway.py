@@ -188,6 +188,10 @@ class _Gate:
             challenge = {"WWW-Authenticate": 'Bearer realm="terralimb"'}
             return _error(401, "Unauthorized", str(error), challenge)
         scope["principal"] = principal
+        if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
+            return _error(400, "BadRequest", "a parameter holds no NUL")
+        if "\x00" in scope["path"]:
+            return _error(404, "NotFound", "there is nothing at this address")
         needed = _scope_of(scope["path"])
         if needed is not None and needed not in principal.scopes:
             await self._note(scope, "authenticate", "scope_missing", agency=principal.agency, key_id=principal.key_id)

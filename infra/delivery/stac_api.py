@@ -25,13 +25,18 @@ from stac_fastapi.types import config, core, errors, rfc3339
 from stac_fastapi.types.search import BaseSearchPostRequest
 
 from infra import catalog_store
-from infra.delivery import cql2_condition, cursor, entitlement, item_search, notices, queryable
+from infra.delivery import cql2_condition, cursor, entitlement, filter_limit, item_search, notices, queryable
 from products import notice, stac, streams
 
 GEOJSON = "application/geo+json"
 
 #: Where the API lies in the service.
 PREFIX = "/stac"
+
+#: The most identities or collections, and the most properties to sort by, of one search [1].
+LIST_LIMIT = 1000
+SORT_LIMIT = 16
+
 _JSON = "application/json"
 _PURPOSE = "search"
 _ALWAYS = ("id", "type", "collection", "links")
@@ -125,6 +130,23 @@ def application(
 
 class _SearchBody(BaseSearchPostRequest):
     """Body of a search; one collection may stand without a list around it."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _is_object(cls, value: Any) -> Any:
+        # Checks of the library that come next take for granted what this one sees to.
+        if not isinstance(value, dict):
+            raise ValueError("the body of a search is a JSON object")
+        filter_limit.check_json(value, above=1)
+        return value
+
+    @pydantic.field_validator("datetime", mode="wrap")
+    @classmethod
+    def _in_range(cls, value: Any, checked: pydantic.ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return checked(value)
+        except OverflowError:
+            raise ValueError("the time lies outside of the years 1 to 9999") from None
 
     @pydantic.field_validator("collections", mode="before")
     @classmethod
@@ -305,13 +327,13 @@ def _wanted_by_get(given: Mapping[str, Any]) -> item_search.SearchRequest:
     language: cql2_condition.Language = given.get("filter_lang") or "cql2-text"
     _check_crs(given.get("filter_crs"))
     return item_search.SearchRequest(
-        collections=tuple(given.get("collections") or ()),
-        ids=tuple(given.get("ids") or ()),
+        collections=_few(given.get("collections")),
+        ids=_few(given.get("ids")),
         bbox=_box(given.get("bbox")),
         intersects=None if not intersects else _geometry_text(intersects),
         datetime_range=_range(given.get("datetime")),
         filter_tree=True if not expression else cql2_condition.parsed(expression, language),
-        sort=tuple(_sort_key(text) for text in given.get("sortby") or ()),
+        sort=tuple(_sort_key(text) for text in _few(given.get("sortby"), SORT_LIMIT)),
         limit=given.get("limit") or 10,
     )
 
@@ -321,15 +343,24 @@ def _wanted_by_post(given: Any) -> item_search.SearchRequest:
     _check_place(given.bbox, intersects)
     _check_crs(given.filter_crs)
     return item_search.SearchRequest(
-        collections=tuple(given.collections or ()),
-        ids=tuple(given.ids or ()),
+        collections=_few(given.collections),
+        ids=_few(given.ids),
         bbox=_box(given.bbox),
         intersects=None if intersects is None else intersects.model_dump(mode="json", exclude_none=True),
         datetime_range=_range(given.datetime),
         filter_tree=True if given.filter_expr is None else cql2_condition.parsed(given.filter_expr, "cql2-json"),
-        sort=tuple((key.field, "desc" if key.direction.value == "desc" else "asc") for key in given.sortby or ()),
+        sort=tuple(
+            (key.field, "desc" if key.direction.value == "desc" else "asc") for key in _few(given.sortby, SORT_LIMIT)
+        ),
         limit=given.limit or 10,
     )
+
+
+def _few(listed: Sequence[Any] | None, limit: int = LIST_LIMIT) -> tuple[Any, ...]:
+    """Hold a list to what one statement of the database can carry."""
+    if listed and len(listed) > limit:
+        raise item_search.SearchError(f"a list holds at most {limit} values here")
+    return tuple(listed or ())
 
 
 def _check_place(bbox: Any, intersects: Any) -> None:

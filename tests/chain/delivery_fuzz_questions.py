@@ -13,9 +13,11 @@ from tests.chain import delivery_fuzzing as fuzzing
 
 #: What breaks those who trust their input.
 NASTY = (
-    "", " ", "\x00", "a\x00b", "\ud800", "x\udfffy", "\ufeff", "\u202e", "é" * 9, "中文", "'", "''", '"', "\\", "%", "%_",
+    "", " ", "\x00", "a\x00b", "\ud800", "x\udfffy", "\ufeff", "\u202e", "é" * 9, "中文", "'", "''", '"',
+    "\\", "%", "%_",
     "[", "*", "{}", "null", "true", "NaN", "Infinity", "-0", "1e999", "9" * 400, "0x10", "1_0", "１２", "../..", "..",
-    "$.a", "a.b.c.d.e.f.g.h", ":", "a:b:c", "properties.", "properties.properties.id", "x" * 5000, "';DROP TABLE item;--",
+    "$.a", "a.b.c.d.e.f.g.h", ":", "a:b:c", "properties.", "properties.properties.id", "x" * 5000,
+    "';DROP TABLE item;--",
 )  # fmt: skip
 NUMBERS = (0, -1, 1, 2**31, 2**63 - 1, 2**63, -(2**63) - 1, 10**400, 1.5, -0.0, 1e308, -1e308, 5e-324)
 NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"))
@@ -27,7 +29,8 @@ NAMES = (
 INSTANTS = (
     "2024-06-01T00:00:00Z", "2024-06-01", "2024-06-01T00:00:00+23:59", "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-14:00", "2024-02-30T00:00:00Z", "2024-06-01T24:00:00Z",
-    "2024-06-01t00:00:00z", "-0001-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2024-06-01T00:00:00.123456789123Z", "..",
+    "2024-06-01t00:00:00z", "-0001-01-01T00:00:00Z", "10000-01-01T00:00:00Z",
+    "2024-06-01T00:00:00.123456789123Z", "..",
 )  # fmt: skip
 OPERATORS = (
     "and", "or", "not", "=", "<>", "<", "<=", ">", ">=", "isNull", "like", "between", "in", "casei", "accenti",
@@ -66,7 +69,8 @@ geometries = st.one_of(
     st.builds(lambda box: {"bbox": box}, st.lists(numbers | texts, max_size=7) | scalars),
     st.builds(
         lambda within: {"type": "GeometryCollection", "geometries": within},
-        scalars | st.lists(st.fixed_dictionaries({"type": st.sampled_from(TYPES), "coordinates": coordinates}), max_size=2),
+        scalars | st.lists(st.fixed_dictionaries({"type": st.sampled_from(TYPES), "coordinates": coordinates}),
+        max_size=2),
     ),
     st.builds(
         lambda w, s, dx, dy: {
@@ -114,7 +118,26 @@ predicates = st.one_of(
         st.sampled_from(("=", "<", "like", "in")), st.sampled_from(NAMES), operands,
     ),
 )  # fmt: skip
-filters_json = predicates | st.recursive(operands | predicates, _expression, max_leaves=10)
+
+#: Operators beside what they are made for.
+_of_a_kind = st.one_of(
+    *(
+        st.builds(
+            lambda operator, name, value: {"op": operator, "args": [{"property": name}, value]},
+            st.sampled_from([operator for operator in OPERATORS if operator.startswith(stem)]),
+            st.sampled_from(fitting),
+            values,
+        )
+        for stem, fitting, values in (
+            ("t_", ("datetime", "published"), times),
+            ("s_", ("geometry",), geometries),
+            ("a_", ("cqeo:admin_codes",), st.lists(scalars, max_size=4) | st.just([str(n) for n in range(300)])),
+            ("in", ("id", "cqeo:clear_fraction", "file:size", "datetime"), st.lists(operands, max_size=4)),
+            ("like", ("id", "file:size"), texts),
+        )
+    )
+)
+filters_json = predicates | _of_a_kind | st.recursive(operands | predicates, _expression, max_leaves=10)
 
 _text_terms = st.one_of(
     st.sampled_from([f'"{name}"' for name in NAMES]),
@@ -126,13 +149,15 @@ _text_terms = st.one_of(
     st.tuples(texts, texts).map(lambda ends: f"INTERVAL('{ends[0]}','{ends[1]}')"),
     st.lists(numbers, max_size=4).map(lambda found: f"POINT({' '.join(map(str, found))})"),
     st.lists(numbers, max_size=6).map(lambda found: f"BBOX({','.join(map(str, found))})"),
-    st.sampled_from(("POLYGON EMPTY", "POLYGON((0 0,1 1,1 0,0 0))", "POLYGON((0 0,1 1,0 1,1 0,0 0))", "TRUE", "NULL", "()")),
+    st.sampled_from(("POLYGON EMPTY", "POLYGON((0 0,1 1,1 0,0 0))", "POLYGON((0 0,1 1,0 1,1 0,0 0))", "TRUE",
+    "NULL", "()")),
 )  # fmt: skip
 _text_predicates = st.one_of(
     st.builds(
         lambda a, operator, b: f"{a} {operator} {b}",
         _text_terms,
-        st.sampled_from(("=", "<>", "<", ">=", "LIKE", "NOT LIKE", "IN", "IS NULL", "BETWEEN 1 AND", "+", "^", "||", "")),
+        st.sampled_from(("=", "<>", "<", ">=", "LIKE", "NOT LIKE", "IN", "IS NULL", "BETWEEN 1 AND", "+", "^",
+        "||", "")),
         _text_terms,
     ),
     st.builds(
@@ -151,14 +176,18 @@ filters_text = st.one_of(
         max_leaves=6,
     ),
     st.text(max_size=40),
-    st.sampled_from(("NOT " * 4000 + "TRUE", "-" * 5000 + "1", "(" * 20_000, "1+" * 20_000 + "1=1", "id=1 AND " * 3000 + "id=1")),
+    st.sampled_from(("NOT " * 4000 + "TRUE", "-" * 5000 + "1", "(" * 20_000, "1+" * 20_000 + "1=1",
+    "id=1 AND " * 3000 + "id=1")),
     st.sampled_from(("'" * 30_001, "id IN (" + ",".join("'a'" for _ in range(9000)) + ")", "a." * 20_000 + "b=1")),
-    st.sampled_from(("id LIKE '" + "%_" * 20_000 + "'", "casei(id) LIKE '" + "%a" * 20_000 + "'", "id LIKE '" + "[" * 9000 + "'")),
+    st.sampled_from(("id LIKE '" + "%_" * 20_000 + "'", "casei(id) LIKE '" + "%a" * 20_000 + "'",
+    "id LIKE '" + "[" * 9000 + "'")),
 )  # fmt: skip
 
 _boxes = st.lists(numbers | texts, max_size=7).map(lambda found: ",".join(map(str, found)))
+_long_lists = st.sampled_from((1001, 9000)).map(lambda count: [f"i{number}" for number in range(count)])
 _ranges = st.one_of(
-    texts, st.sampled_from(INSTANTS), st.tuples(st.sampled_from(INSTANTS) | texts, st.sampled_from(INSTANTS)).map("/".join)
+    texts, st.sampled_from(INSTANTS), st.tuples(st.sampled_from(INSTANTS) | texts,
+    st.sampled_from(INSTANTS)).map("/".join)
 )  # fmt: skip
 _sorts = st.lists(names.map(str) | names.map(lambda name: f"-{name}"), max_size=4).map(",".join)
 
@@ -169,12 +198,12 @@ searches = st.fixed_dictionaries(
         "bbox": _boxes,
         "datetime": _ranges,
         "intersects": texts | geometries.map(json.dumps),
-        "sortby": _sorts,
+        "sortby": _sorts | st.sampled_from((17, 3000)).map(lambda count: ",".join(["title"] * count)),
         "fields": _sorts,
         "token": texts,
         "limit": numbers.map(str) | texts,
         "collections": texts,
-        "ids": texts,
+        "ids": texts | _long_lists.map(",".join),
         "filter-lang": st.sampled_from(("cql2-text", "cql2-json", "", "\x00")),
         "filter-crs": texts,
         "filter": texts,
@@ -196,12 +225,16 @@ bodies = st.fixed_dictionaries(
         | st.lists(st.builds(lambda field, way: {"field": field, "direction": way}, names | scalars,
                              st.sampled_from(("asc", "desc", "")) | scalars), max_size=3),
         "fields": scalars
-        | st.fixed_dictionaries({}, optional={way: scalars | st.lists(names, max_size=3) for way in ("include", "exclude")}),
+        | st.fixed_dictionaries({}, optional={way: scalars | st.lists(names, max_size=3) for way in ("include",
+        "exclude")}),
         "token": scalars,
         "limit": scalars,
         "collections": scalars | st.lists(scalars, max_size=3),
-        "ids": scalars | st.lists(scalars, max_size=3),
-        "filter": filters_json | scalars,
+        "ids": scalars | st.lists(scalars, max_size=3) | st.just(["i"] * 100_000),
+        "filter": filters_json | scalars | st.sampled_from((300, 40_000)).map(
+            lambda count: {"op": "or", "args": [{"op": "isNull", "args": [{"property": "title"}]}] * count}
+        ) | st.sampled_from((1000, 30_000)).map(lambda count: {"op": "in", "args": [{"property": "id"},
+        ["a"] * count]}),
         "filter-lang": scalars,
         "filter-crs": scalars,
         "conf": scalars,
@@ -217,7 +250,8 @@ broken_bodies = st.one_of(
     st.sampled_from(("utf-16", "utf-32", "utf-8-sig")).map(lambda name: '{"limit": 1}'.encode(name)),
     st.just('{"ids": ["é"]}'.encode("latin-1")),
     st.just(b'{"ids": ["\xed\xa0\x80"]}'),
-    st.sampled_from((b"[", b'{"filter":', b'{"intersects":{"type":"Point","coordinates":')).map(lambda stem: stem + b"[" * 90_000),
+    st.sampled_from((b"[", b'{"filter":',
+    b'{"intersects":{"type":"Point","coordinates":')).map(lambda stem: stem + b"[" * 90_000),
     st.just(b"[" * 90_000 + b"]" * 90_000),
     st.just(b'{"filter":' + b'{"op":"not","args":[' * 20_000 + b"true" + b"]}" * 20_000 + b"}"),
     st.just(b'{"limit":' + b"9" * 100_000 + b"}"),
@@ -225,22 +259,27 @@ broken_bodies = st.one_of(
 )  # fmt: skip
 
 media_types = st.sampled_from(
-    ("application/json", "application/geo+json", "text/plain", "", "application/json; charset=utf-16", "multipart/form-data",
+    ("application/json", "application/geo+json", "text/plain", "", "application/json; charset=utf-16",
+    "multipart/form-data",
      "application/x-www-form-urlencoded", "application/json;;;", "é")
 )  # fmt: skip
 
 _odd_parts = st.one_of(
     st.sampled_from((
-        b"%2e%2e", b"..", b".", b"%2e", b"..%2f..%2fkeys", b"..%5c..", b"%00", b"a%00b", b"%", b"%zz", b"%c0%ae", b"%ff", b"%ed%a0%80",
-        b"%0d%0a", b"%2500", b"\xff\xfe", b"\xe4\xb8\xad", b"x" * 8000, b"%F0%9F%98%80", b";a=b", b"*", b"~root", b"", b"%20", b"+",
+        b"%2e%2e", b"..", b".", b"%2e", b"..%2f..%2fkeys", b"..%5c..", b"%00", b"a%00b", b"%", b"%zz",
+        b"%c0%ae", b"%ff", b"%ed%a0%80",
+        b"%0d%0a", b"%2500", b"\xff\xfe", b"\xe4\xb8\xad", b"x" * 8000, b"%F0%9F%98%80", b";a=b", b"*",
+        b"~root", b"", b"%20", b"+",
     )),
     st.text(max_size=8).map(lambda text: urllib.parse.quote(text, safe="", errors="surrogatepass").encode()),
     st.sampled_from((b"1", b"-1", b"0", b"999999999", b"99999999999999999999999", b"1e3", b"%EF%BC%91", b"1.0")),
     st.sampled_from((fuzzing.ENTRIES[0].item_id.encode(), b"flood-extent", b"data", b"MANIFEST.json")),
 )  # fmt: skip
 _stems = st.sampled_from(
-    (b"/", b"/stac/", b"/stac/collections/", b"/stac/collections/flood-extent/items/", b"/latest/", b"/download/", b"/feed",
-     b"/.well-known/", b"/health/", b"//", b"/stac/search?", b"/feed?after=", b"/stac/search?token=", b"http://", b"/docs/", b"*")
+    (b"/", b"/stac/", b"/stac/collections/", b"/stac/collections/flood-extent/items/", b"/latest/",
+    b"/download/", b"/feed",
+     b"/.well-known/", b"/health/", b"//", b"/stac/search?", b"/feed?after=", b"/stac/search?token=",
+     b"http://", b"/docs/", b"*")
 )  # fmt: skip
 
 #: Targets of a request, as octets on the line.
@@ -252,15 +291,19 @@ targets = st.builds(
 )  # fmt: skip
 
 _lengths = st.sampled_from(
-    (b"-1", b"+1", b"abc", b"", b"1e3", b"0x5", b"99999999999999999999", b"9" * 5000, "１".encode(), b"\xb2", b"5, 5", b"3", b"1000001", b"0")
+    (b"-1", b"+1", b"abc", b"", b"1e3", b"0x5", b"99999999999999999999", b"9" * 5000, "１".encode(), b"\xb2",
+    b"5, 5", b"3", b"1000001", b"0")
 )  # fmt: skip
 _hosts = st.sampled_from(
-    (b"", b"[", b"[::1", b"a b", b"\xff", b"x" * 5000, b"127.0.0.1:99999", b"127.0.0.1:x", b"@", b"a/b", b"a?b#c", b"[v1.x]", b"user:pw@h")
+    (b"", b"[", b"[::1", b"a b", b"\xff", b"x" * 5000, b"127.0.0.1:99999", b"127.0.0.1:x", b"@", b"a/b",
+    b"a?b#c", b"[v1.x]", b"user:pw@h")
 )  # fmt: skip
 _credentials = st.one_of(
     st.sampled_from((
-        b"", b"Bearer", b"Bearer ", b"bearer x", b"Bearer \xff", b"Bearer " + b"a" * 9000, b"Bearer a.b.c", b"Basic Og==",
-        b"Bearer eyJhbGciOiJub25lIn0.e30.", b"Bearer tl_" + b"0" * 16 + b"_" + b"0" * 63, b"Bearer W10.W10.W10", b"\xe4\xb8\xad",
+        b"", b"Bearer", b"Bearer ", b"bearer x", b"Bearer \xff", b"Bearer " + b"a" * 9000, b"Bearer a.b.c",
+        b"Basic Og==",
+        b"Bearer eyJhbGciOiJub25lIn0.e30.", b"Bearer tl_" + b"0" * 16 + b"_" + b"0" * 63,
+        b"Bearer W10.W10.W10", b"\xe4\xb8\xad",
     )),
     st.binary(max_size=30).map(lambda found: b"Bearer " + found.translate(None, b"\r\n\x00")),
 )  # fmt: skip
@@ -273,8 +316,10 @@ odd_headers: st.SearchStrategy[Sequence[bytes]] = st.one_of(
     st.sampled_from((b"chunked", b"gzip", b"identity", b"chunked, chunked", b"")).map(
         lambda value: [b"Host: x", b"Transfer-Encoding: " + value]
     ),
-    st.sampled_from((b"X-Forwarded-For: \xff", b"X-Forwarded-Proto: ://", b"X-Forwarded-Host: [", b"Forwarded: for=\"", b"Range: bytes=9-1",
-                     b"Accept-Encoding: \x80", b"Cookie: \xff=;=", b"Expect: 100-continue", b"Upgrade: websocket\r\nConnection: Upgrade"))
+    st.sampled_from((b"X-Forwarded-For: \xff", b"X-Forwarded-Proto: ://", b"X-Forwarded-Host: [",
+    b"Forwarded: for=\"", b"Range: bytes=9-1",
+                     b"Accept-Encoding: \x80", b"Cookie: \xff=;=", b"Expect: 100-continue",
+                     b"Upgrade: websocket\r\nConnection: Upgrade"))
     .map(lambda line: [b"Host: x", line]),
 )  # fmt: skip
 methods = st.sampled_from(("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "X", "get"))
@@ -350,6 +395,7 @@ def hurt(service: fuzzing.Service, topic: str, *, examples: int, seed: int, seco
     ask, questions = TOPICS[topic]
     end = time.monotonic() + seconds
     seen: set[int] = set()
+    service.failures.clear()
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
