@@ -44,10 +44,10 @@ def check_text(text: str) -> None:
         It is too long, nested too deeply or has too many operators.
     """
     _check_length(text)
-    bare = _QUOTED.sub("''", text)
+    bare = _POSITIONS.sub(" ", _QUOTED.sub("''", text))
     if len(text) << min(_nesting(bare), DEPTH_LIMIT) > WORK_LIMIT:
         raise FilterTooLargeError("the filter is nested too deeply for its length")
-    _check_count(sum(1 for _ in _OPERATOR.finditer(_POSITIONS.sub("()", bare))))
+    _check_count(sum(1 for _ in _OPERATOR.finditer(bare)))
 
 
 def check_tree(tree: Any) -> None:

@@ -390,7 +390,7 @@ TOPICS: Mapping[str, tuple[Callable[[fuzzing.Service, Any], int], st.SearchStrat
 }  # fmt: skip
 
 
-def hurt(service: fuzzing.Service, topic: str, *, examples: int, seed: int, seconds: float = 1e9) -> set[int]:
+def hurt(service: fuzzing.Service, topic: str, *, examples: int, seed: int, seconds: float = 600.0) -> set[int]:
     """Ask in one way and give the answers' codes; any failure of the service raises."""
     ask, questions = TOPICS[topic]
     end = time.monotonic() + seconds
