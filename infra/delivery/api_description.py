@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette import requests, responses, routing
 
 from infra.delivery import feed
+from products import streams
 
 #: Name of the way to say who asks.
 SCHEME = "Bearer"
@@ -162,6 +163,29 @@ def _own_paths() -> _Document:
             {"200": _answer("Atom feed", "application/atom+xml", {"type": "string"})},
             _FEED_PARAMETERS,
         ),
+        "/notices": _operation(
+            "What will change",
+            "Every notice as it stands now; with a cursor, every revision after it.",
+            {"200": _answer("Notices and where to go on", _JSON, _NOTICES)},
+            [_query("after", "Cursor to go on from; none for all as they stand", {"type": "string"}), _LIMIT],
+        ),
+        "/notices.atom": _operation(
+            "Notices for feed readers",
+            "RFC 4287, newest first.",
+            {"200": _answer("Atom feed", "application/atom+xml", {"type": "string"})},
+        ),
+        "/notices/{notice_id}": _operation(
+            "One notice",
+            "With all its revisions.",
+            {"200": _answer("The notice", _JSON, {"type": "object", "required": ["id", "revision", "revisions"]})},
+            [_part("notice_id", "Identity of the notice", {"type": "string"})],
+        ),
+        "/item/{item_id}": _operation(
+            "An item by its identity alone",
+            "Leads to the item, or says why it is gone.",
+            {"307": _leads("The item")},
+            [_part("item_id", "Identity of the item", {"type": "string"})],
+        ),
         "/latest/{collection}": _operation(
             "The newest item of a collection",
             "Leads to the newest item that whoever asks may see.",
@@ -229,15 +253,21 @@ _LINK_HEADERS: _Document = {
     "X-Content-SHA256": {"description": "SHA-256 of the file, where known", "schema": {"type": "string"}},
     "X-Content-Size": {"description": "Its length [octet], where known", "schema": {"type": "integer"}},
 }
+_LIMIT = _query(
+    "limit",
+    f"The most to return, cut to {feed.PAGE_LIMIT}",
+    {"type": "integer", "minimum": 1, "maximum": feed.PAGE_LIMIT, "default": 100},
+)
 _FEED_PARAMETERS = [
     _query("sector", "Only of this sector", {"type": "string"}),
     _query("product", "Only of this product", {"type": "string"}),
     _query("adcode", "Only of this district and what lies within", {"type": "string", "pattern": "^[0-9]{1,12}$"}),
     _query(
-        "limit",
-        f"The most to return, cut to {feed.PAGE_LIMIT}",
-        {"type": "integer", "minimum": 1, "maximum": feed.PAGE_LIMIT, "default": 100},
+        "stream",
+        "What agencies work with, or test data of a coming format",
+        {"enum": list(streams.STREAMS), "default": streams.OPERATIONAL},
     ),
+    _LIMIT,
 ]
 _FEED: _Document = {
     "type": "object",
@@ -257,6 +287,16 @@ _FEED: _Document = {
                 },
             },
         },
+        "cursor": {"type": ["string", "null"]},
+        "more": {"type": "boolean"},
+        "next": {"type": "string"},
+    },
+}
+_NOTICES: _Document = {
+    "type": "object",
+    "required": ["notices", "cursor", "more", "next"],
+    "properties": {
+        "notices": {"type": "array", "items": {"type": "object", "required": ["id", "revision", "kind", "title"]}},
         "cursor": {"type": ["string", "null"]},
         "more": {"type": "boolean"},
         "next": {"type": "string"},

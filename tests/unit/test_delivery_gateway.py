@@ -314,3 +314,12 @@ def test_what_fails_inside_is_not_told_to_the_client(desk: Desk, monkeypatch: py
     answer = desk.get("/feed", desk.key())
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
+
+
+def test_the_description_names_every_address_the_service_answers(desk: Desk) -> None:
+    described = set(desk.get("/stac/api", None).json()["paths"])
+    app = gateway.application(desk.parts)
+    answered = {route.path for route in app.inner.router.routes}  # type: ignore[attr-defined]
+    # stac-fastapi answers its own pings and page of documentation beside.
+    assert {path.rstrip("/") for path in answered} - {path.rstrip("/") for path in described} <= {"/stac/_mgmt/ping"}
+    assert {"/notices", "/notices/{notice_id}", "/item/{item_id}", "/feed", "/stac/search"} <= described
