@@ -15,8 +15,8 @@ import shapely
 import sqlalchemy as sa
 from shapely import geometry as shapely_geometry
 
-from infra import catalog_store
-from infra.delivery import filter_limit, queryable
+from infra import catalog_store, pgstac_index
+from infra.delivery import filter_limit, pgstac_search, queryable
 
 #: The most codes a list of codes is compared with [1].
 CODES_LIMIT = 256
@@ -154,6 +154,8 @@ def geometry_condition(geometry: Any, connection: sa.Connection, relation: str =
         It is no geometry.
     """
     asked = _geometry(geometry)
+    if pgstac_index.answers(connection):
+        return pgstac_search.footprint_condition(asked, relation)
     footprint = catalog_store.footprint_table.c
     statement = sa.select(footprint.number, footprint.geometry).where(footprint.geometry != "null")
     if relation != "s_disjoint":

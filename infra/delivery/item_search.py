@@ -17,7 +17,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from infra import catalog_store, database
-from infra.delivery import cql2_condition, entitlement, queryable
+from infra.delivery import cql2_condition, entitlement, pgstac_search, queryable
 from products import streams
 
 #: The most items of one page [1].
@@ -134,6 +134,7 @@ class ItemSearch:
         limit = min(request.limit, PAGE_LIMIT)
         with database.reading(self.catalog.engine) as connection:
             wanted = sa.and_(entitlement.condition(principal), *_conditions(request, connection))
+            wanted, keys = pgstac_search.placed(connection, wanted, keys)
             matched = self._count(connection, wanted, principal, request)
             number = catalog_store.item_table.c.number
             # Where few match, they are found as they were counted and sorted then: by walking through time the
@@ -260,7 +261,7 @@ def _conditions(request: SearchRequest, connection: sa.Connection) -> list[Any]:
 # Order and pages
 
 
-def _sort_keys(sort: Sequence[tuple[str, Direction]]) -> list[tuple[sa.ColumnElement[Any], bool]]:
+def _sort_keys(sort: Sequence[tuple[str, Direction]]) -> pgstac_search.SortKeys:
     """Expressions to order by, each with whether it descends; a missing value counts as the least."""
     found = []
     for name, direction in sort or (("datetime", "desc"), ("id", "asc")):
