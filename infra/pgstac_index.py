@@ -88,7 +88,7 @@ _TRIGGERS = (
     """CREATE OR REPLACE TRIGGER collection_to_pgstac AFTER INSERT OR UPDATE ON collection
        FOR EACH ROW EXECUTE FUNCTION collection_to_pgstac()""",
 )
-_VIEW = f"CREATE OR REPLACE VIEW {VIEW} AS SELECT id, collection, geometry, content FROM pgstac.items"
+_VIEW = f"CREATE OR REPLACE VIEW {VIEW} AS SELECT id, collection, geometry, content FROM pgstac.items"  # noqa: S608
 _DETACH = (
     f"DROP VIEW IF EXISTS {VIEW}",
     "DROP TRIGGER IF EXISTS item_to_pgstac ON item",
@@ -255,9 +255,7 @@ def detach(catalog: catalog_store.CatalogStore) -> None:
         )
 
 
-def refill(
-    catalog: catalog_store.CatalogStore, *, progress: Callable[[int, int], None] = lambda _d, _a: None
-) -> int:
+def refill(catalog: catalog_store.CatalogStore, *, progress: Callable[[int, int], None] = lambda _d, _a: None) -> int:
     """Enter every collection and current item that pgstac lacks or holds otherwise, and take out what is not current.
 
     Parameters
@@ -331,7 +329,7 @@ def _check_extensions(connection: sa.Connection) -> None:
     missing = [name for name in _EXTENSIONS if name not in held]
     if missing:
         raise PgstacError(
-            f"this PostgreSQL has no {' and no '.join(missing)}: install them beside it (Debian: postgresql-15-postgis-3)"
+            f"this PostgreSQL has no {' and no '.join(missing)}: install them (Debian: postgresql-15-postgis-3)"
         )
 
 

@@ -38,7 +38,13 @@ def start(folder: Path) -> tuple[daemon.Daemon, str]:
         check=True,
     )
     port = daemon.free_port(25432)
-    options = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=64MB", "max_connections=60")
+    options = (
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "fsync=off",
+        "shared_buffers=64MB",
+        "max_connections=60",
+    )
     server = daemon.Daemon(
         name="postgis",
         argv=_as_user(

@@ -1,12 +1,10 @@
 """The catalogue: one current revision, announcements with it or not at all, and a search that finds what is there.
 
-The same contract runs on SQLite and, in the chain tests, on PostgreSQL.
+The same contract runs on SQLite and, in the chain tests, on PostgreSQL without and with pgstac.
 """
 
 import datetime as dt
 import threading
-import warnings
-from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
@@ -14,37 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from infra import catalog_store, database
-from infra.embedded import metadata_database
 
 NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
 CHONGQING = (105.3, 28.2, 110.2, 32.2)
-
-
-@pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with warnings.catch_warnings():
-        # The server is left running on purpose; its handle warns when it goes out of scope.
-        warnings.simplefilter("ignore", ResourceWarning)
-        server, url = metadata_database.start(tmp_path_factory.mktemp("database-home"))
-    yield url
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.chain)])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[catalog_store.CatalogStore]:
-    url = (
-        f"sqlite:///{tmp_path / 'catalogue.sqlite'}"
-        if request.param == "sqlite"
-        else request.getfixturevalue("postgresql")
-    )
-    engine = database.engine(url)
-    with engine.begin() as connection:
-        catalog_store.metadata.create_all(connection)
-        catalog_store.create_spatial_index(connection)
-    yield catalog_store.CatalogStore(engine)
-    with engine.begin() as connection:
-        catalog_store.metadata.drop_all(connection)
-    engine.dispose()
 
 
 def entry(

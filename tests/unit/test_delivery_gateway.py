@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra import catalog_store, database, object_store
+from infra import catalog_store, object_store
 from infra.delivery import entitlement, fair_share, identity
 from infra.demonstration import modelled_catalogue
 from products import stac
+from tests import conftest
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
@@ -55,12 +56,15 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    home = tmp_path_factory.mktemp("service")
-    url = f"sqlite:///{home / 'terralimb.sqlite'}"
-    database.upgrade(url)
-    engine = database.engine(url)
-    catalog = catalog_store.CatalogStore(engine)
+def desk(
+    tmp_path_factory: pytest.TempPathFactory, catalogue_database: str, databases: conftest.Databases
+) -> Iterator[Desk]:
+    with databases.catalogue(catalogue_database) as catalog:
+        yield from _opened(tmp_path_factory.mktemp("service"), catalog)
+
+
+def _opened(home: Path, catalog: catalog_store.CatalogStore) -> Iterator[Desk]:
+    engine = catalog.engine
     for fields in modelled_catalogue.collections():
         catalog.put_collection(stac.build_collection(fields))
     for number, entry in enumerate(ENTRIES):

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 import itertools
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import shapely
@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import geometry
 
-from infra import catalog_store, database
+from infra import catalog_store
 from infra.delivery import cql2_condition, entitlement, item_search, queryable
 from infra.demonstration import modelled_catalogue
 from products import stac
+from tests import conftest
 
 COUNT = 330
 
@@ -36,16 +37,14 @@ def who(*, sectors: frozenset[str] = ALL_SECTORS, districts: frozenset[str] | No
 
 
 @pytest.fixture(scope="module")
-def search(tmp_path_factory: pytest.TempPathFactory) -> item_search.ItemSearch:
-    url = f"sqlite:///{tmp_path_factory.mktemp('catalogue') / 'c.sqlite'}"
-    database.upgrade(url)
-    catalog = catalog_store.CatalogStore(database.engine(url))
-    for fields in modelled_catalogue.collections():
-        catalog.put_collection(stac.build_collection(fields))
-    with catalog.writing() as connection:
-        for number, entry in enumerate(ENTRIES):
-            catalog.publish(entry, published_at=BEGIN + dt.timedelta(seconds=number), connection=connection)
-    return item_search.ItemSearch(catalog)
+def search(catalogue_database: str, databases: conftest.Databases) -> Iterator[item_search.ItemSearch]:
+    with databases.catalogue(catalogue_database) as catalog:
+        for fields in modelled_catalogue.collections():
+            catalog.put_collection(stac.build_collection(fields))
+        with catalog.writing() as connection:
+            for number, entry in enumerate(ENTRIES):
+                catalog.publish(entry, published_at=BEGIN + dt.timedelta(seconds=number), connection=connection)
+        yield item_search.ItemSearch(catalog)
 
 
 def every(
@@ -228,11 +227,9 @@ def _in_order(earlier: object, later: object, sort: object, keys: object) -> boo
     return True
 
 
-def test_what_is_published_between_two_pages_neither_repeats_nor_hides_an_item(tmp_path: Path) -> None:
-
-    url = f"sqlite:///{tmp_path / 'c.sqlite'}"
-    database.upgrade(url)
-    catalog = catalog_store.CatalogStore(database.engine(url))
+def test_what_is_published_between_two_pages_neither_repeats_nor_hides_an_item(
+    catalog: catalog_store.CatalogStore,
+) -> None:
     for number, entry in enumerate(ENTRIES[:40]):
         catalog.publish(entry, published_at=BEGIN + dt.timedelta(seconds=number))
     search = item_search.ItemSearch(catalog)
