@@ -158,6 +158,24 @@ def answers(connection: sa.Connection) -> bool:
     return connection.execute(sa.text("SELECT to_regclass(:view) IS NOT NULL"), {"view": VIEW}).scalar_one() is True
 
 
+def attached(connection: sa.Connection) -> bool:
+    """Tell whether the database keeps pgstac, complete or not.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Connection to the catalogue.
+
+    Returns
+    -------
+    bool
+        False on SQLite and on a plain PostgreSQL.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    return connection.execute(sa.text("SELECT to_regproc('item_to_pgstac') IS NOT NULL")).scalar_one() is True
+
+
 def install(catalog: catalog_store.CatalogStore, *, progress: Callable[[int, int], None] = lambda _d, _a: None) -> str:
     """Install the schema pgstac or bring it up to date, enter every current item, and let searches use it.
 

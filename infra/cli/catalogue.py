@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from infra import settings
-from infra.cli import catalogue_care, catalogue_notice
+from infra.cli import catalogue_care, catalogue_index, catalogue_notice
 
 app = typer.Typer(no_args_is_help=True, help="Find what has been published, and look after it.")
 app.command("withdraw")(catalogue_care.withdraw)
@@ -24,6 +24,8 @@ app.command("care")(catalogue_care.care)
 app.command("timeliness")(catalogue_care.timeliness)
 app.command("publish")(catalogue_notice.publish)
 app.add_typer(catalogue_notice.app, name="notice")
+app.command("install-pgstac")(catalogue_index.install_pgstac)
+app.command("remove-pgstac")(catalogue_index.remove_pgstac)
 
 
 @app.command()

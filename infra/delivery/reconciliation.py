@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra import catalog_store, object_store, publication, settings
+from infra import catalog_store, database, object_store, pgstac_index, publication, settings
 
 #: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
 ORPHAN_AGE = dt.timedelta(days=7)
@@ -22,9 +22,10 @@ class Difference(NamedTuple):
     ----------
     kind : str
         missing_object, size_wrong, orphan_object, feed_missing, feed_unknown, pointer_wrong (of an
-        item), latest_wrong (pointer of a collection) or collection_missing.
+        item), latest_wrong (pointer of a collection) or collection_missing; where the catalogue is in pgstac also
+        index_missing, index_stale or index_wrong.
     place : str
-        Bucket and key.
+        Bucket and key; of the index, collection and item.
     detail : str
         What it is about.
     """
@@ -208,6 +209,7 @@ def _compared(stores: Stores, now: dt.datetime) -> Reconciliation:
     differences += told
     differences += _pointers(stores)
     differences += _collections(stores)
+    differences += _index(stores.catalog)
     return Reconciliation(
         at=now.astimezone(dt.UTC).isoformat(),
         database=len(wanted),
@@ -301,11 +303,26 @@ def _collections(stores: Stores) -> Iterator[Difference]:
             yield Difference("collection_missing", f"{found.bucket}/{found.key}", name)
 
 
+def _index(catalog: catalog_store.CatalogStore) -> list[Difference]:
+    detail = {
+        "index_missing": "it is current and pgstac does not have it",
+        "index_stale": "pgstac has it and it is not current",
+        "index_wrong": "pgstac has other properties or another footprint",
+    }
+    with database.reading(catalog.engine) as connection:
+        if not pgstac_index.answers(connection):
+            return []
+        found = list(pgstac_index.differences(connection))
+    return [Difference(one.kind, f"pgstac/{one.collection}/{one.item_id}", detail[one.kind]) for one in found]
+
+
 def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
     lost = {one.place for one in differences if one.kind == "feed_missing"}
     for told in _delivered(stores.catalog) if lost else ():
         if f"{stores.catalogue_bucket}/{publication.announcement_key(told)}" in lost:
             publication.write_feed(told, store=stores.store, catalogue_bucket=stores.catalogue_bucket)
+    if any(one.kind.startswith("index_") for one in differences):
+        pgstac_index.refill(stores.catalog)
     for one in differences:
         if one.kind == "pointer_wrong":
             publication.refresh_pointer(
