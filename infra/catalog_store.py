@@ -38,6 +38,14 @@ footprint_table = sa.Table(
     sa.UniqueConstraint("sha256", name="footprint_once"),
 )
 
+_NO_GEOMETRY = sa.text("geometry = 'null'")
+sa.Index(
+    "footprint_without_geometry",
+    footprint_table.c.number,
+    sqlite_where=_NO_GEOMETRY,
+    postgresql_where=_NO_GEOMETRY,
+)
+
 # Districts repeat as well, and what is asked of districts is asked of each combination once; none is one of them.
 district_set_table = sa.Table(
     "district_set",
@@ -515,6 +523,22 @@ def footprints_near(connection: sa.Connection, bounds: Sequence[float]) -> Any:
     """
     west, _, east, _ = bounds
     return _inside_index(connection, ((west, east),), bounds)
+
+
+def footprints_without_geometry(connection: sa.Connection) -> list[int]:
+    """Numbers of footprints that are boxes alone: no relation of their geometry to another is true or false.
+
+    Parameters
+    ----------
+    connection : sqlalchemy.Connection
+        Where to look.
+
+    Returns
+    -------
+    list of int
+        Mostly none [1].
+    """
+    return list(connection.execute(sa.select(footprint_table.c.number).where(_NO_GEOMETRY)).scalars())
 
 
 def _inside_index(connection: sa.Connection, spans: Sequence[tuple[float, float]], bbox: Sequence[float]) -> Any:

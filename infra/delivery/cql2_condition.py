@@ -155,7 +155,18 @@ def geometry_condition(geometry: Any, connection: sa.Connection, relation: str =
     """
     asked = _geometry(geometry)
     if pgstac_index.answers(connection):
-        return pgstac_search.footprint_condition(asked, relation)
+        related = pgstac_search.footprint_condition(asked, relation)
+    else:
+        related = _footprint_condition(asked, connection, relation)
+    unknown = catalog_store.footprints_without_geometry(connection)
+    if not unknown:
+        return related
+    # Written so that "not" of it finds no item without a geometry either.
+    without = queryable.one_of(connection, catalog_store.item_table.c.footprint, unknown)
+    return sa.or_(sa.and_(related, ~without), sa.and_(without, sa.null()))
+
+
+def _footprint_condition(asked: Any, connection: sa.Connection, relation: str) -> Any:
     footprint = catalog_store.footprint_table.c
     statement = sa.select(footprint.number, footprint.geometry).where(footprint.geometry != "null")
     if relation != "s_disjoint":

@@ -41,26 +41,33 @@ _WGS84 = 4326
 SortKeys = Sequence[tuple[sa.ColumnElement[Any], bool]]
 
 
-class entered_value(FunctionElement[Any]):  # noqa: N801  named as a function of the database
-    """Value at a path of the item in pgstac, as text or as a number; NULL where it is not there."""
+class entered_text(FunctionElement[Any]):  # noqa: N801  named as a function of the database
+    """Text at a path of the item in pgstac; NULL where there is none."""
 
-    inherit_cache = False
-
-    def __init__(self, asked: queryable.document_value) -> None:
-        super().__init__(_view.c.content)
-        self.path = asked.path
-        self.type = asked.type
+    inherit_cache = True
+    type = sa.Text()
 
 
-@compiler.compiles(entered_value)
-def _entered_value(element: entered_value, compiled: Any, **options: Any) -> str:
-    (content,) = (compiled.process(part, **options) for part in element.clauses)
-    path = f"'{{{','.join(element.path)}}}'"
-    number = isinstance(element.type, sa.Double)
-    found = f"({content} #>> {path})"
-    found = f"{found}::double precision" if number else found
-    kind = "number" if number else "string"
-    return f"(CASE WHEN jsonb_typeof({content} #> {path}) = '{kind}' THEN {found} END)"
+class entered_number(FunctionElement[Any]):  # noqa: N801
+    """Number at a path of the item in pgstac; NULL where there is none."""
+
+    inherit_cache = True
+    type = sa.Double()
+
+
+@compiler.compiles(entered_text)
+def _entered_text(element: entered_text, compiled: Any, **options: Any) -> str:
+    content, path = (compiled.process(part, **options) for part in element.clauses)
+    place = f"({path})::text[]"
+    return f"(CASE WHEN jsonb_typeof({content} #> {place}) = 'string' THEN {content} #>> {place} END)"
+
+
+@compiler.compiles(entered_number)
+def _entered_number(element: entered_number, compiled: Any, **options: Any) -> str:
+    content, path = (compiled.process(part, **options) for part in element.clauses)
+    place = f"({path})::text[]"
+    found = f"({content} #>> {place})::double precision"
+    return f"(CASE WHEN jsonb_typeof({content} #> {place}) = 'number' THEN {found} END)"
 
 
 def footprint_condition(asked: Any, relation: str) -> sa.ColumnElement[bool]:
@@ -76,15 +83,11 @@ def footprint_condition(asked: Any, relation: str) -> sa.ColumnElement[bool]:
     Returns
     -------
     sqlalchemy.ColumnElement
-        Condition on `infra.catalog_store.item_table` and pgstac; unknown for an item without a footprint.
+        Condition on pgstac's rows, which hold the box of an item that has no geometry.
     """
     binary = sa.bindparam(None, shapely.to_wkb(asked, output_dimension=2), sa.LargeBinary(), unique=True)
     geometry = sa.func.ST_GeomFromWKB(binary, _WGS84)
-    related = sa.Function(_SPATIAL[relation], _view.c.geometry, geometry, type_=sa.Boolean())
-    # pgstac holds the box of an item that has no footprint. Written so that the first half alone decides in a search,
-    # by the index, and so that "not" of it finds no such item either.
-    footprint = catalog_store.item_table.c.footprint
-    return sa.or_(sa.and_(related, footprint.is_not(None)), sa.and_(footprint.is_(None), sa.null()))
+    return sa.Function(_SPATIAL[relation], _view.c.geometry, geometry, type_=sa.Boolean())
 
 
 def placed(
@@ -118,7 +121,11 @@ def placed(
 
 def _moved(expression: Any) -> Any:
     def replace(element: Any, **_options: Any) -> Any:
-        return entered_value(element) if isinstance(element, queryable.document_value) else None
+        if isinstance(element, (queryable.document_text, queryable.document_number)):
+            entered = entered_text if isinstance(element, queryable.document_text) else entered_number
+            _, path = element.clauses
+            return entered(_view.c.content, path)
+        return None
 
     return visitors.replacement_traverse(expression, {}, replace)
 

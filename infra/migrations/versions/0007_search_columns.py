@@ -61,6 +61,10 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("sha256", name="footprint_once"),
     )
+    without = sa.text("geometry = 'null'")
+    op.create_index(
+        "footprint_without_geometry", "footprint", ["number"], sqlite_where=without, postgresql_where=without
+    )
     op.create_table(
         "district_set",
         sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
