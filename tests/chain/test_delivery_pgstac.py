@@ -1,4 +1,4 @@
-"""The catalogue in pgstac: the answers of SQLite for any question, and never a row that is not current, or one short."""
+"""The catalogue in pgstac: the answers of SQLite to any question, and never a row that is not current or one short."""
 
 import dataclasses
 import datetime as dt
