@@ -37,17 +37,18 @@ mailbox_table = sa.Table(
 content_table = sa.Table(
     "mailbox_item",
     metadata,
-    sa.Column("mailbox", sa.Text, primary_key=True),
+    sa.Column("mailbox", sa.Text, sa.ForeignKey("mailbox.id", name="item_of_mailbox"), primary_key=True),
     sa.Column("item_id", sa.Text, primary_key=True),
     sa.Column("revision", sa.Integer, primary_key=True),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    sa.CheckConstraint("state IN ('filling', 'held', 'removed')", name="mailbox_item_state_known"),
 )
 credential_table = sa.Table(
     "store_credential",
     metadata,
     sa.Column("access_key", sa.Text, primary_key=True),
-    sa.Column("mailbox", sa.Text, nullable=False),
+    sa.Column("mailbox", sa.Text, sa.ForeignKey("mailbox.id", name="credential_of_mailbox"), nullable=False),
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("expires_at", sa.Text, nullable=False),
     sa.Column("revoked_at", sa.Text),

@@ -9,10 +9,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from infra import catalog_store, completeness_ledger, database, ledger
-from infra.delivery import identity, notices, push
+from infra.delivery import identity, notices, push, store_access
 
 TARGET = [ledger.metadata, catalog_store.metadata, completeness_ledger.metadata, identity.metadata]
-TARGET += [push.metadata, notices.metadata]
+TARGET += [push.metadata, notices.metadata, store_access.metadata]
 
 
 def upgrade_to(url: str, revision: str) -> None:
