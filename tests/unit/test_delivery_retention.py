@@ -64,7 +64,7 @@ def test_what_nobody_can_date_is_kept() -> None:
     [
         ("superseded_days: 90", "superseded_days: 0", "whole number of days"),
         ("superseded_days: 90", "superseded: 90", "are wanted"),
-        ("stream: nrt", "stream: fast", "nrt or final"),
+        ("stream: nrt", "stream: fast", "nrt, final or test"),
         ("sectors: [weather]", "sectors: weather", "a list of names"),
         ("  name: standard", "  name: standard\n  sectors: [ecology]", "the default fits everything"),
         ("plan_valid_days: 7", "plan_valid_days: null", "a number of days"),
