@@ -328,7 +328,8 @@ def _stacked(row: schema.PublishedVariable, rows: Sequence[_Row]) -> xr.Variable
     for index, one in enumerate(rows):
         if row.name in one.values:
             own = one.values[row.name]
-            values[(index, *(slice(length) for length in own.shape))] = own
+            place: list[int | slice] = [index, *(slice(length) for length in own.shape)]
+            values[tuple(place)] = own
     return xr.Variable(("profile", *(DIMENSIONS[name] for name in row.dims)), values, _attributes(row))
 
 
@@ -537,7 +538,8 @@ def box(day: xr.Dataset) -> tuple[float, float, float, float]:
 
 def _finite(*variables: xr.DataArray) -> FloatArray:
     values = np.concatenate([variable.to_numpy().ravel() for variable in variables])
-    return values[np.isfinite(values)]
+    finite: FloatArray = values[np.isfinite(values)]
+    return finite
 
 
 def places(day: xr.Dataset) -> dict[str, Any]:
