@@ -20,7 +20,7 @@ from infra import settings
 from infra.cli import mailbox_care
 
 if TYPE_CHECKING:
-    from infra import catalog_store
+    from infra import catalog_store, object_store
     from infra.delivery import push, webhook
 
 app = typer.Typer(no_args_is_help=True, help="Announcements pushed to a broker (MQTT, WIS2) and to webhooks.")
@@ -178,7 +178,7 @@ class _Channels:
 
 
 def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
-    from infra.delivery import mqtt, push
+    from infra.delivery import mqtt, push, stored_hash
     from products import streams, wis2_notification
 
     if chosen.mqtt_url is None:
@@ -203,11 +203,37 @@ def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
             policy=chosen.wis2_policy,
             subtopic=tuple(chosen.wis2_subtopic.strip("/").split("/")),
         )
-        messages = mqtt.for_wis2(origin, public_url=chosen.public_url)
+        sha512 = stored_hash.Sha512(_Store(chosen))
+        messages = mqtt.for_wis2(origin, public_url=chosen.public_url, sha512=sha512)
         found["wis2"] = mqtt.MqttChannel("wis2", broker, messages)
         if chosen.wis2_centre_id == wis2_notification.UNREGISTERED_CENTRE:
             _say(f"WIS2: {chosen.wis2_centre_id} is no registered centre; this is for tests only.")
     return found
+
+
+class _Store:
+    """The object store of this installation, wherever it listens now."""
+
+    def __init__(self, chosen: settings.Settings) -> None:
+        self._chosen = chosen
+        self._known: dict[str, object_store.ObjectStore] = {}
+
+    def __call__(self) -> "object_store.ObjectStore":
+        from infra import object_store
+        from infra.embedded import object_store_server
+
+        chosen = self._chosen
+        if chosen.s3_endpoint_url is None:
+            server = object_store_server.running(chosen.home)
+            if server is None:
+                raise object_store.StoreUnavailableError(f"the store of {chosen.home} does not run: `terralimb up`")
+            chosen = chosen.model_copy(
+                update={"s3_endpoint_url": server.endpoint_url, "s3_credentials_file": server.credentials_file}
+            )
+        address = str(chosen.s3_endpoint_url)
+        if address not in self._known:
+            self._known = {address: object_store.from_settings(chosen)}
+        return self._known[address]
 
 
 def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None:

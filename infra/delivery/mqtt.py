@@ -16,7 +16,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import enums
 
-from infra.delivery import notices, push
+from infra import catalog_store
+from infra.delivery import notices, push, stored_hash
 from products import streams, wis2_notification
 
 #: Messages sent before the first is acknowledged [1].
@@ -266,7 +267,12 @@ def for_notices() -> Callable[[notices.ToldNotice], Sequence[Message]]:
     return messages
 
 
-def for_wis2(origin: wis2_notification.Origin, *, public_url: str) -> Callable[[push.Told], Sequence[Message]]:
+def for_wis2(
+    origin: wis2_notification.Origin,
+    *,
+    public_url: str,
+    sha512: Callable[[catalog_store.AssetRecord], str | None] = lambda _asset: None,
+) -> Callable[[push.Told], Sequence[Message]]:
     """WIS2 messages, of weather products only.
 
     Parameters
@@ -275,6 +281,8 @@ def for_wis2(origin: wis2_notification.Origin, *, public_url: str) -> Callable[[
         Who sends.
     public_url : str
         Address of the service as the world reaches it.
+    sha512 : callable
+        Finds the SHA-512 of an asset, in hex; where it gives None, messages state the SHA-256 of the catalogue.
 
     Returns
     -------
@@ -287,23 +295,27 @@ def for_wis2(origin: wis2_notification.Origin, *, public_url: str) -> Callable[[
         if told.item.sector != "weather" or told.stream != streams.OPERATIONAL:
             return ()
         try:
-            message = wis2_notification.message(told.payload, origin=origin, file=_data_file(told, public_url))
-        except wis2_notification.Wis2NotificationError as error:
+            message = wis2_notification.message(told.payload, origin=origin, file=_data_file(told, public_url, sha512))
+        except (wis2_notification.Wis2NotificationError, stored_hash.StoredHashError) as error:
             raise push.ChannelError(f"{told.item.item_id}: {error}") from error
         return () if message is None else ((topic, json.dumps(message, ensure_ascii=False).encode(), False),)
 
     return messages
 
 
-def _data_file(told: push.Told, public_url: str) -> wis2_notification.DataFile:
+def _data_file(
+    told: push.Told, public_url: str, sha512: Callable[[catalog_store.AssetRecord], str | None]
+) -> wis2_notification.DataFile:
     described = told.item.document.get("assets", {})
     for asset in told.item.assets:
         if "data" in described.get(asset.name, {}).get("roles", ()):
+            # Nothing else tells of a hash; what was withdrawn may be gone and is not read.
+            found = sha512(asset) if told.payload["event"] == "published" else None
             return wis2_notification.DataFile(
                 href=push.address(public_url, "download", told.item.item_id, str(told.item.revision), asset.name),
                 media_type=described[asset.name].get("type", "application/octet-stream"),
                 size=asset.size,
-                method="sha256",
-                digest=asset.sha256,
+                method="sha512" if found else "sha256",
+                digest=found or asset.sha256,
             )
     raise push.ChannelError(f"{told.item.item_id} has no asset of role data")

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from infra import catalog_store, database, publication, settings, signing
-from infra.delivery import identity
+from infra.delivery import identity, stored_hash
 from infra.embedded import daemon, delivery_server, object_store_server
 from products import stac
 
@@ -129,7 +130,14 @@ def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all
     asked = ("fetch", NAME, "--out", str(out), "--url", up.url, "--key-file", str(key))
     made = up.run(*asked)
     assert made.returncode == 0, made.stderr
-    assert (out / NAME / "r1" / "data.tif").stat().st_size == 100_000
+    body = (out / NAME / "r1" / "data.tif").read_bytes()
+    assert len(body) == 100_000
+    store, item = object_store_server.running(up.home), catalog.item(NAME)
+    assert store is not None
+    assert item is not None
+    sha512 = stored_hash.Sha512(store.connect)
+    assert sha512(item.assets[0]) == hashlib.sha512(body).hexdigest()
+    assert sha512(dataclasses.replace(item.assets[0], key="nothing")) is None
 
     first = up.service.pid()
     assert first is not None

@@ -1,7 +1,12 @@
 """What is pushed arrives at least once and in order, goes to nobody it is not meant for, and holds up nobody else."""
 
+import base64
+import contextlib
 import dataclasses
 import datetime as dt
+import hashlib
+import io
+import json
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,8 +15,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from infra import catalog_store, database
-from infra.delivery import entitlement, mqtt, push, webhook
+from infra import catalog_store, database, object_store
+from infra.delivery import entitlement, mqtt, push, stored_hash, webhook
 from infra.demonstration import modelled_catalogue
 from products import webhook_signature, wis2_notification
 
@@ -156,6 +161,69 @@ def test_wis2_hears_of_weather_only_and_every_message_is_valid(catalog: catalog_
         for topic, _payload, retained in found:
             assert topic == "origin/a/wis2/cn-terralimb-test/data/recommended/weather/experimental/radio-occultation"
             assert not retained
+
+
+class Shelf:
+    """A store with one shelf."""
+
+    def __init__(self, content: bytes | Exception) -> None:
+        self.content = content
+        self.opened = 0
+
+    @contextlib.contextmanager
+    def open(self, _bucket: str, _key: str) -> Iterator[io.BytesIO]:
+        self.opened += 1
+        if isinstance(self.content, Exception):
+            raise self.content
+        yield io.BytesIO(self.content)
+
+
+def weather(catalog: catalog_store.CatalogStore, body: bytes, event: str = "published") -> push.Told:
+    """An announcement of a weather product whose data is `body`."""
+    told = next(told for told in all_told(catalog) if told.item.sector == "weather")
+    assets = tuple(
+        dataclasses.replace(asset, sha256=hashlib.sha256(body).hexdigest(), size=len(body))
+        for asset in told.item.assets
+    )
+    item = dataclasses.replace(told.item, assets=assets)
+    return dataclasses.replace(told, item=item, payload={**told.payload, "event": event})
+
+
+def integrity(told: push.Told, shelf: Shelf) -> object:
+    sha512 = stored_hash.Sha512(lambda: shelf)  # type: ignore[arg-type,return-value]
+    ((_, payload, _),) = mqtt.for_wis2(ORIGIN, public_url="https://s.example", sha512=sha512)(told)
+    return json.loads(payload)["properties"].get("integrity")
+
+
+def test_wis2_is_told_the_sha512_of_the_file_as_the_store_holds_it(catalog: catalog_store.CatalogStore) -> None:
+    body = bytes(range(256)) * 8200  # more than two blocks
+    expected = base64.b64encode(hashlib.sha512(body).digest()).decode()
+    assert integrity(weather(catalog, body), Shelf(body)) == {"method": "sha512", "value": expected}
+
+
+def test_wis2_is_told_the_known_hash_of_a_file_that_is_gone_and_none_of_one_withdrawn(
+    catalog: catalog_store.CatalogStore,
+) -> None:
+    known = {"method": "sha256", "value": base64.b64encode(hashlib.sha256(b"x").digest()).decode()}
+    assert integrity(weather(catalog, b"x"), Shelf(object_store.ObjectMissingError("expired"))) == known
+    shelf = Shelf(b"x")
+    assert integrity(weather(catalog, b"x", "withdrawn"), shelf) is None
+    assert shelf.opened == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"another", "not what was published"),
+        (b"x" * 2, "not what was published"),
+        (object_store.StoreUnavailableError("down"), "cannot be read: down"),
+    ],
+)
+def test_a_hash_that_cannot_be_vouched_for_holds_the_channel_and_is_not_told(
+    catalog: catalog_store.CatalogStore, content: bytes | Exception, said: str
+) -> None:
+    with pytest.raises(push.ChannelError, match=said):
+        integrity(weather(catalog, b"x"), Shelf(content))
 
 
 # Webhooks
