@@ -235,9 +235,7 @@ def _distance(
     return float(steps[row - rows.start, column - columns.start].min()) * size
 
 
-def _field(name: str, title_en: str, title_zh: str, kind: Any, units: str = "") -> feature_table.FeatureField:
-    return feature_table.FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
-
+_field = feature_table.field
 
 FIELDS = (
     _field("asset_id", "Identity", "编号", "text"),

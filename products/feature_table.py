@@ -35,6 +35,28 @@ class FeatureField:
     units: str = ""
 
 
+def field(name: str, title_en: str, title_zh: str, kind: FieldKind, units: str = "") -> FeatureField:
+    """Give one attribute, for tables of them.
+
+    Parameters
+    ----------
+    name : str
+        Column name, ASCII in snake case.
+    title_en, title_zh : str
+        English and Chinese title.
+    kind : str
+        ``text``, ``integer``, ``real``, ``time`` (UTC) or ``flag``.
+    units : str
+        Unit, empty where there is none.
+
+    Returns
+    -------
+    FeatureField
+        The attribute.
+    """
+    return FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureTable:
     """Objects of one kind.

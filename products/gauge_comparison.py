@@ -30,9 +30,7 @@ class ComparisonParameters:
     gauge: flood.GaugeParameters = field(default_factory=flood.GaugeParameters)
 
 
-def _field(name: str, title_en: str, title_zh: str, kind: Any, units: str = "") -> feature_table.FeatureField:
-    return feature_table.FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
-
+_field = feature_table.field
 
 FIELDS = (
     _field("station", "Station", "站名", "text"),

@@ -75,9 +75,7 @@ class Setting(NamedTuple):
     """Whether it was day, by row and column."""
 
 
-def _field(name: str, title_en: str, title_zh: str, kind: Any, units: str = "") -> feature_table.FeatureField:
-    return feature_table.FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
-
+_field = feature_table.field
 
 FIELDS = (
     _field("lat", "Latitude", "纬度", "real", "degree"),

@@ -483,9 +483,7 @@ def _values(layer: xr.DataArray) -> npt.NDArray[np.float32]:
     return np.asarray(layer.transpose("y", "x").values, dtype=np.float32)
 
 
-def _field(name: str, title_en: str, title_zh: str, kind: Any, units: str = "") -> feature_table.FeatureField:
-    return feature_table.FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
-
+_field = feature_table.field
 
 FIELDS = (
     _field("segment_id", "Identity", "编号", "text"),

@@ -17,9 +17,7 @@ from products.sectors import definition, statistics
 CRS = "EPSG:4326"
 
 
-def _field(name: str, title_en: str, title_zh: str, kind: Any, units: str = "") -> feature_table.FeatureField:
-    return feature_table.FeatureField(name=name, title_en=title_en, title_zh=title_zh, kind=kind, units=units)
-
+_field = feature_table.field
 
 FIELDS = (
     _field("lat", "Latitude", "纬度", "real", "degree"),
