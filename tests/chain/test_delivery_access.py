@@ -17,25 +17,17 @@ import pytest
 from infra import catalog_store, database, object_store, publication
 from infra.delivery import audit, download, entitlement, item_search
 from infra.embedded import object_store_server
-from products import stac
+from tests.chain import open_water
 
 pytestmark = pytest.mark.chain
 
-NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
-NAME, OTHER = "open-water-extent-cq-20210901t032000z", "open-water-extent-cq-20210902t032000z"
+NOON = open_water.NOON
+NAME, OTHER = open_water.NAME, "open-water-extent-cq-20210902t032000z"
 BUCKET = "tl-access"
 CATALOGUE_BUCKET = "tl-access-cat"
 #: Stands in every content of the store, so that no answer can give any away unseen.
 MARK = b"terralimb-content-"
-FIELDS = stac.ItemFields(
-    product_code="open-water-extent",
-    title=f"Open water extent {MARK.decode()}",
-    title_zh="开阔水面范围",
-    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
-    bbox=(106.0, 29.0, 107.0, 30.0),
-    start=NOON,
-    quality_level="rapid",
-)
+FIELDS = dataclasses.replace(open_water.FIELDS, title=f"Open water extent {MARK.decode()}")
 AGENCY = entitlement.Principal(
     agency="cq-water",
     key_id="k1",

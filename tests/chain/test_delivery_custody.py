@@ -24,21 +24,14 @@ from infra.delivery import (
     withdrawal,
 )
 from products import stac
+from tests.chain import open_water
 
 pytestmark = pytest.mark.chain
 
-NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
+NOON = open_water.NOON
 LATER = NOON + dt.timedelta(days=100)
-NAME = "open-water-extent-cq-20210901t032000z"
-FIELDS = stac.ItemFields(
-    product_code="open-water-extent",
-    title="Open water extent",
-    title_zh="开阔水面范围",
-    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
-    bbox=(106.0, 29.0, 107.0, 30.0),
-    start=NOON,
-    quality_level="rapid",
-)
+NAME = open_water.NAME
+FIELDS = open_water.FIELDS
 AGENCY = entitlement.Principal(
     agency="cq-water",
     key_id="k1",

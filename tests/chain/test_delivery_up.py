@@ -18,22 +18,13 @@ import pytest
 from infra import catalog_store, database, publication, settings, signing
 from infra.delivery import identity, stored_hash
 from infra.embedded import daemon, delivery_server, object_store_server
-from products import stac
+from tests.chain import open_water
 
 pytestmark = pytest.mark.chain
 
-NAME = "open-water-extent-cq-20210901t032000z"
-NOON = dt.datetime(2021, 9, 1, 12, tzinfo=dt.UTC)
+NAME = open_water.NAME
 TERRALIMB = [sys.executable, "-c", "from infra import cli; cli.main()"]
-FIELDS = stac.ItemFields(
-    product_code="open-water-extent",
-    title="Open water extent",
-    title_zh="开阔水面范围",
-    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
-    bbox=(106.0, 29.0, 107.0, 30.0),
-    start=NOON,
-    quality_level="rapid",
-)
+FIELDS = open_water.FIELDS
 
 
 def waited(condition: Callable[[], bool], seconds: float) -> bool:
