@@ -19,7 +19,7 @@ pytestmark = [
 
 EXAMPLES = int(os.environ.get("TERRALIMB_FUZZ_EXAMPLES", "2000"))
 #: Longest for one operation or one topic, whatever was reached by then [s].
-SECONDS = 60.0
+SECONDS = 25.0
 
 
 @pytest.fixture(scope="module")
