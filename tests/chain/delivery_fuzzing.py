@@ -75,7 +75,7 @@ class Service:
         headers = self.headers(who) | given.pop("headers", {})
         address = f"{self.address}{path}"
         answer = self.session.request(
-            method, address, headers=headers, timeout=30, allow_redirects=False, stream=False, **given
+            method, address, headers=headers, timeout=60, allow_redirects=False, stream=False, **given
         )
         self.judge(answer.status_code, f"{method} {answer.request.url} {answer.request.body!r:.500}")
         return answer
@@ -102,6 +102,10 @@ class Service:
         status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
         self.judge(status, repr(octets[:500]))
         return status
+
+
+class EnoughError(Exception):
+    """The time for random questions is over."""
 
 
 class _Failures(logging.Handler):
@@ -221,10 +225,14 @@ def fuzz(service: Service, operation: Any, *, examples: int, seed: int, seconds:
     @hypothesis.given(case=_cases(operation), who=st.sampled_from(("all", "all", *IDENTITIES)), data=st.data())
     def asked(case: Any, who: str, data: st.DataObject) -> None:
         if time.monotonic() > end:
-            return
+            raise EnoughError
         _aim(case, data)
         answer = case.call(
-            base_url=service.address, session=service.session, headers=service.headers(who), allow_redirects=False
+            base_url=service.address,
+            session=service.session,
+            headers=service.headers(who),
+            allow_redirects=False,
+            timeout=60,
         )
         service.judge(answer.status_code, case.as_curl_command())
         service.reached.setdefault(operation.label, set()).add(answer.status_code)
@@ -233,7 +241,8 @@ def fuzz(service: Service, operation: Any, *, examples: int, seed: int, seconds:
         # An item of which only some fields were wanted is none of the whole schema.
         case.validate_response(answer, checks=list(CHECKS[:-1] if chosen_fields else CHECKS))
 
-    asked()
+    with contextlib.suppress(EnoughError):
+        asked()
 
 
 def _is_open(operation: Any) -> bool:
