@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
+import gc
 import json
 import os
 import signal
@@ -419,7 +420,8 @@ def _serve() -> None:
         if where not in known:
             here = Installation(Path(where[0]), Path(where[1]), where[2])
             known[where] = Commands(here, here.connect())
-            _ = known[where].store._client  # made, and connected to nothing: every fork opens its own connections
+            _rehearse(known[where])
+            gc.freeze()
         sys.stdout.write(json.dumps(_born(known[where], asked)._asdict()) + "\n")
         sys.stdout.flush()
 
@@ -431,6 +433,16 @@ def _warm_up() -> None:
         _fields(0), item_id="a", collection=COLLECTION, sector=SECTOR, assets={"a": asset}, collection_href="s3://a/b"
     )
     stac.validate_item(document)
+
+
+def _rehearse(commands: Commands) -> None:
+    """Let the client of the store read its descriptions once; then every fork opens connections of its own."""
+    place = commands.here.catalogue_bucket, "rehearsal"
+    commands.store.put_new(*place, b"", media_type="text/plain")
+    commands.store.put_replace(*place, b"", media_type="text/plain")
+    commands.store.digest(*place)
+    commands.store.exists(*place)
+    commands.store._client.close()
 
 
 def _born(commands: Commands, asked: dict[str, Any]) -> Ended:
