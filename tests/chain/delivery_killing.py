@@ -150,6 +150,10 @@ class Commands:
         """Publish the second edition of an item."""
         self.publish(number, edition=2)
 
+    def publish_large(self, number: int) -> None:
+        """Publish an item with a file that travels in parts."""
+        self.publish(number, edition=0)
+
     def withdraw(self, number: int) -> None:
         """Take an item back."""
         withdrawal.withdraw(
@@ -217,6 +221,8 @@ def _fields(number: int) -> stac.ItemFields:
 
 def _assets(number: int, edition: int) -> dict[str, publication.AssetContent]:
     raster = f"item {number}, edition {edition}\n".encode() * 400
+    if edition == 0:
+        raster *= 1 + object_store.PART_SIZE // len(raster)
     figures = json.dumps({"number": number, "edition": edition}).encode()
     return {
         "data.tif": publication.AssetContent(raster, "image/tiff", ("data",)),
@@ -256,7 +262,7 @@ class Boundaries:
 
         setattr(owner, attribute, outer)
 
-    def everywhere(self, catalog: catalog_store.CatalogStore) -> None:
+    def everywhere(self, commands: Commands) -> None:
         """Wrap everything."""
         store = object_store.ObjectStore
         for attribute, verb in (("put_new", "put"), ("put_replace", "put"), ("digest", "read back")):
@@ -269,7 +275,8 @@ class Boundaries:
         self.around(withdrawal, "_write_list", lambda *_: "list")
         self.around(webhook.WebhookChannel, "_post", lambda *_: "post")
         self.around(mqtt.MqttChannel, "_publish", lambda *_: "send")
-        self.around(catalog.engine.dialect, "do_commit", lambda *_: "commit")
+        self.around(commands.store._client, "upload_part", lambda *_: "part")
+        self.around(commands.catalog.engine.dialect, "do_commit", lambda *_: "commit")
 
 
 def _place(verb: str, _store: Any, _bucket: str, key: str, *_content: Any) -> str:
@@ -464,7 +471,7 @@ def _live(commands: Commands, asked: dict[str, Any], trace: Path, log: Path) -> 
     try:
         if asked["fault"] is not None:
             FAULTS[asked["fault"]](commands)
-        Boundaries(asked["step"], trace).everywhere(commands.catalog)
+        Boundaries(asked["step"], trace).everywhere(commands)
         getattr(commands, asked["command"])(asked["number"])
     except BaseException:  # noqa: BLE001  whatever it is, the tester reads it
         log.write_text(traceback.format_exc())

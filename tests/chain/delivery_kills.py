@@ -49,6 +49,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         *(f"after {step}" for step in _OUTBOX),
         ANY_TIME,
     ),
+    "publish_large": ("after part", "after part (2)"),
     "replace": (
         "after put data.tif",
         "after put MANIFEST.json",
@@ -119,18 +120,21 @@ EVERY = [(command, step) for command, steps in STEPS.items() for step in steps]
 #: What has to be done to an item before a command, and the states of its revisions before and after it.
 FIRST: dict[str, tuple[str, ...]] = {
     "publish": (),
+    "publish_large": (),
     "replace": ("publish",),
     "withdraw": ("publish",),
     "expire": ("publish", "replace"),
 }
 _BEFORE: dict[str, laws.States] = {
     "publish": {},
+    "publish_large": {},
     "replace": {1: "published"},
     "withdraw": {1: "published"},
     "expire": {1: "superseded", 2: "published"},
 }
 _AFTER: dict[str, laws.States] = {
     "publish": {1: "published"},
+    "publish_large": {1: "published"},
     "replace": {1: "superseded", 2: "published"},
     "withdraw": {1: "withdrawn"},
     "expire": {1: "expired", 2: "expired"},
