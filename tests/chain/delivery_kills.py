@@ -150,6 +150,8 @@ class Rounds:
     random: np.random.Generator
     numbers: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
     kills: int = 0
+    #: How long a command took when last repeated after a kill [s].
+    took: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def round(self, command: str, step: str, *, fault: str | None = None) -> None:
         """Kill a command, look, run it to its end, look again, and once more to see that nothing changes."""
@@ -159,7 +161,7 @@ class Rounds:
         self._check_state(command, number, ended)
         if self.kills % 2:
             self.nursery.finish(self.here, "sweep", number)
-        self.nursery.finish(self.here, command, number)
+        self.took[command] = self.nursery.finish(self.here, command, number).seconds
         assert self._state(number) == _AFTER[command]
         self.observer.check_settled()
         before = self.observer.fingerprint()
@@ -180,7 +182,8 @@ class Rounds:
                 assert ended.status == -signal.SIGKILL, f"{command} was never {step}: {ended}"
                 assert ended.passed[-1] == step
                 return number, ended
-            ended = self.nursery.run(self.here, command, number, after=self.random.uniform(0.0, 0.3), fault=fault)
+            moment = self.random.uniform(0.0, self.took.get(command, 0.3))
+            ended = self.nursery.run(self.here, command, number, after=moment, fault=fault)
             if ended.status:  # otherwise it had ended before, and that counts as no kill
                 assert ended.status == -signal.SIGKILL, ended
                 return number, ended
