@@ -19,13 +19,15 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pystac
-import referencing
-import referencing.exceptions
-from pystac.validation import local_validator
+
+# jsonschema compiles a grammar of addresses as it is imported, more than a second that every command and every task
+# would pay: it is imported where a document is first validated.
+if TYPE_CHECKING:
+    import jsonschema
+    import referencing
 
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -550,6 +552,9 @@ def schema(url: str) -> dict[str, Any]:
 
 
 def _validate(document: Mapping[str, Any], kind: str) -> None:
+    import jsonschema
+    import referencing.exceptions
+
     name = f"{kind} {document.get('id', '(no id)')}"
     for url in (_CORE_URL.format(kind), *_declared(document, name)):
         try:
@@ -572,7 +577,7 @@ def _declared(document: Mapping[str, Any], name: str) -> Iterator[str]:
         raise StacError(f"{name}: $.stac_extensions: fields cqeo:* are used but {CQEO} is not declared")
 
 
-def _deepest(breach: jsonschema.ValidationError) -> jsonschema.ValidationError:
+def _deepest(breach: "jsonschema.ValidationError") -> "jsonschema.ValidationError":
     """Follow alternatives down to the breach that lies deepest: that alternative was the one meant."""
     while breach.context:
         breach = max(breach.context, key=lambda inner: len(inner.absolute_path))
@@ -584,14 +589,20 @@ def _shortened(message: str, limit: int = 300) -> str:
 
 
 @functools.cache
-def _validator(url: str) -> jsonschema.Draft7Validator:
+def _validator(url: str) -> "jsonschema.Draft7Validator":
+    import jsonschema
+
     registry = _registry()
     return jsonschema.Draft7Validator(registry.contents(url), registry=registry, format_checker=_format_checker())
 
 
 @functools.cache
-def _registry() -> referencing.Registry[Any]:
+def _registry() -> "referencing.Registry[Any]":
     """Every schema at hand; asked for any other address it refuses, for it has nothing to fetch with."""
+    import jsonschema
+    import referencing
+    from pystac.validation import local_validator
+
     contents = dict(local_validator.get_local_schema_cache())
     contents.update((url, schema(url)) for url in (*_EXTENSION_FILES, *_REFERENCED_FILES))
     contents["http://json-schema.org/draft-07/schema"] = dict(jsonschema.Draft7Validator.META_SCHEMA)
@@ -601,7 +612,9 @@ def _registry() -> referencing.Registry[Any]:
 
 
 @functools.cache
-def _format_checker() -> jsonschema.FormatChecker:
+def _format_checker() -> "jsonschema.FormatChecker":
+    import jsonschema
+
     checker = jsonschema.FormatChecker(formats=())
     checker.checkers = {"date-time": (_is_rfc3339, ())}
     return checker

@@ -14,9 +14,10 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import jsonschema
+if TYPE_CHECKING:
+    import jsonschema  # a second and more to import: only where a message is first validated
 
 CONFORMANCE = "http://wis.wmo.int/spec/wnm/1/conf/core"
 CANONICAL = "canonical"
@@ -172,13 +173,17 @@ def validate(document: Mapping[str, Any]) -> None:
     Wis2NotificationError
         The first breach.
     """
+    import jsonschema
+
     breach = jsonschema.exceptions.best_match(_validator().iter_errors(document))
     if breach is not None:
         raise Wis2NotificationError(f"WIS2 message: {breach.json_path}: {breach.message[:200]}")
 
 
 @functools.lru_cache(maxsize=1)
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> "jsonschema.Draft202012Validator":
+    import jsonschema
+
     path = resources.files("products").joinpath("schemas", "wis2-notification", "v1.0.0", "schema.json")
     return jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
 
