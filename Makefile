@@ -9,8 +9,9 @@ UV_PINNED := uv==0.13.9
 DATA ?=
 export TERRALIMB_HOME ?= $(CURDIR)/var
 SBOM ?= build/sbom.cdx.json
-# The interpreter of this environment only: nothing leaks in from the caller's.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# The interpreter of this environment only: nothing leaks in from the caller's. Bytecode is kept, for every process of
+# a test or a run would else compile the whole source again.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo up test check lint types contracts soak bench docs sbom clean
 
