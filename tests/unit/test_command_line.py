@@ -163,3 +163,9 @@ def test_the_doctor_names_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     made = terralimb("doctor", home=file / "home")
     assert made.returncode == 1
     assert str(file) in made.stdout.replace("\n", "")
+
+
+def test_a_command_that_validates_nothing_starts_without_the_validators() -> None:
+    told = "import sys, infra.cli; print('jsonschema' in sys.modules, 'products.stac' in sys.modules)"
+    made = subprocess.run([sys.executable, "-c", told], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert made.stdout.split() == ["False", "True"]
