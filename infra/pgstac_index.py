@@ -5,10 +5,12 @@ the transaction that publishes, withdraws or expires; it stands to PostgreSQL as
 view `item_in_pgstac` is created when everything is entered: where it is, searches use it, and nothing has to be set.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.resources
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -339,7 +341,7 @@ def _folder() -> Any:
     # Found beside the package and not by importing it: nothing of its loader is wanted here.
     files = importlib.metadata.files("pypgstac") or ()
     first = next(path for path in files if path.parent.name == "migrations" and path.suffix == ".sql")
-    return first.locate().parent  # type: ignore[union-attr]
+    return Path(str(first.locate())).parent
 
 
 def _check_extensions(connection: sa.Connection) -> None:
@@ -387,6 +389,6 @@ def _run_file(connection: sa.Connection, name: str) -> None:
     if opened:
         text = re.sub(r"COMMIT\s*;\s*\Z", "", bare, flags=re.IGNORECASE)
     # Straight to the driver: the text has per cent signs and colons of its own.
-    with connection.connection.cursor() as cursor:
+    with contextlib.closing(connection.connection.cursor()) as cursor:
         cursor.execute(text)
         cursor.execute("RESET ROLE; RESET search_path")
