@@ -73,7 +73,7 @@ def up(tmp_path: Path) -> Iterator[Running]:
         )
     running = Running(home, child, output)
     try:
-        assert waited(lambda: "Ctrl-C" in running.said or child.poll() is not None, 150)
+        assert waited(lambda: "Ctrl-C" in running.said or child.poll() is not None, 240)
         assert child.poll() is None, running.said
         yield running
     finally:
@@ -133,7 +133,7 @@ def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all
     first = up.service.pid()
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    assert waited(lambda: delivery_server.answers(up.url) and up.service.pid() not in {None, first}, 90), up.said
+    assert waited(lambda: delivery_server.answers(up.url) and up.service.pid() not in {None, first}, 240), up.said
     assert "was started again" in up.said
 
     catalog.withdraw(NAME, reason="cloud was taken for water 云误判为水", withdrawn_at=dt.datetime.now(dt.UTC))
