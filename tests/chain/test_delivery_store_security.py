@@ -623,9 +623,9 @@ def test_a_link_signed_with_the_secret_of_another_agency_is_refused(agencies: Ag
 
 
 def test_a_link_of_an_agency_ends(agencies: Agencies) -> None:
-    link = _link(agencies, "agency-a", agencies.key_in("agency-a"), lifetime=2)
+    link = _link(agencies, "agency-a", agencies.key_in("agency-a"), lifetime=5)
     assert agencies.ask(link).status == 200
-    time.sleep(3.2)
+    time.sleep(6.2)
     assert_refused(agencies.ask(link), "expired")
 
 
@@ -648,11 +648,11 @@ def _reads(agencies: Agencies, name: str) -> bool:
 
 
 def test_expired_credentials_are_refused_by_the_store_itself(agencies: Agencies) -> None:
-    name = agencies.admit("agency-a", seconds=4)
+    name = agencies.admit("agency-a", seconds=12)
     assert _reads(agencies, name)
     link = _link(agencies, name, agencies.key_in("agency-a"))
     assert agencies.ask(link).status == 200
-    _waited(lambda: not _reads(agencies, name), 8)
+    _waited(lambda: not _reads(agencies, name), 20)
     assert_refused(agencies.ask(link), "a link that would hold longer than who signed it")
 
 
@@ -666,7 +666,7 @@ def test_revoked_credentials_and_their_links_are_refused_within_seconds_and_nobo
     start = time.monotonic()
     assert object_store_server.dismiss(agencies.server.home, [name]) == (name,)
     assert not _reads(agencies, name)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15  # half a second where the machine has nothing else to do
     assert_refused(agencies.ask(link), "a link of revoked credentials")
     assert _reads(agencies, "agency-a")
     assert object_store_server.dismiss(agencies.server.home, [name, "TLUNKNOWN"]) == ()
