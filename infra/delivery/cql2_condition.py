@@ -294,7 +294,7 @@ def _like(arguments: Sequence[Any]) -> Any:
     if _kind(_bare(subject)) not in {"text", "other"} or not isinstance(text, str):
         raise FilterError("like compares a text property with a pattern")
     if folded:
-        return sa.func.lower(column).like(text.lower(), escape="\\")
+        return sa.func.lower(column).like(queryable.whole_pattern(text.lower()), escape="\\")
     return queryable.like(column, text)
 
 

@@ -83,7 +83,8 @@ class like(FunctionElement[bool]):  # noqa: N801
     type = sa.Boolean()
 
     def __init__(self, column: sa.ColumnElement[Any], pattern: str) -> None:
-        super().__init__(column, sa.literal(pattern), sa.literal(_glob(pattern)))
+        whole = whole_pattern(pattern)
+        super().__init__(column, sa.literal(whole), sa.literal(_glob(whole)))
 
 
 @compiler.compiles(like, "sqlite")
@@ -120,6 +121,23 @@ def one_of(connection: sa.Connection, column: sa.ColumnElement[Any], numbers: Se
         return column.in_(sa.select(sa.func.json_each(listed).table_valued("value").c.value))
     each = sa.func.jsonb_array_elements_text(sa.cast(listed, postgresql.JSONB)).table_valued("value")
     return column.in_(sa.select(sa.cast(each.c.value, sa.Integer)))
+
+
+def whole_pattern(pattern: str) -> str:
+    """Pattern without a backslash at its end that escapes nothing, which PostgreSQL answers with an error.
+
+    Parameters
+    ----------
+    pattern : str
+        Pattern of LIKE.
+
+    Returns
+    -------
+    str
+        Pattern every database can read.
+    """
+    ending = len(pattern) - len(pattern.rstrip("\\"))
+    return pattern[:-1] if ending % 2 else pattern
 
 
 def _glob(pattern: str) -> str:

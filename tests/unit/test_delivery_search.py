@@ -165,6 +165,8 @@ def test_collections_of_other_sectors_are_not_named_and_an_extent_holds_only_wha
         ("CASEI(id) LIKE CASEI('FLOOD%')", lambda e: e.item_id.startswith("flood")),
         ("CASEI(title) = CASEI('WATER EXTENT')", lambda e: e.collection == "water-extent"),
         ("title LIKE 'Water\\_extent'", lambda e: False),
+        ("title LIKE 'Water extent\\'", lambda e: e.collection == "water-extent"),
+        ("CASEI(title) LIKE CASEI('WATER%\\')", lambda e: e.collection == "water-extent"),
         ("\"cqeo:quality.level\" = 'rapid' AND NOT \"cqeo:sector\" = 'weather'",
          lambda e: _level(e) == "rapid" and e.sector != "weather"),
         ("datetime >= TIMESTAMP('2025-01-01T00:00:00Z')", lambda e: e.start >= day(2025, 1, 1)),
