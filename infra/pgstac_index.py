@@ -72,7 +72,9 @@ _FUNCTIONS = (
          END IF;
          IF TG_OP <> 'DELETE' AND NEW.state = 'published' THEN
            PERFORM pgstac_open_collection(NEW.collection);
-           PERFORM pgstac.upsert_item(pgstac_document(NEW));
+           -- Not upsert_item, which looks through the whole partition for the one row it may replace.
+           DELETE FROM pgstac.items WHERE collection = NEW.collection AND id = NEW.id;
+           PERFORM pgstac.create_item(pgstac_document(NEW));
          END IF;
          RETURN NULL;
        END $$""",
