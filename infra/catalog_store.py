@@ -111,7 +111,7 @@ sa.Index(
 )
 # A search is counted and ordered from an index alone: items with their documents lie one on a page.
 _SEARCHED = ("end_time", "sector", "footprint", "district_set", "quality_level", "stream", "clear_fraction")
-for _first in ("start_time", "collection", "footprint"):
+for _first in ("start_time", "collection", "footprint", "district_set"):
     _columns = dict.fromkeys(("state", _first, "start_time", "id", "collection", *_SEARCHED))
     sa.Index(f"item_current_by_{_first}", *(item_table.c[name] for name in _columns))
 sa.Index("item_lasting", item_table.c.lasts)

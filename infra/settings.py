@@ -66,9 +66,15 @@ class Settings(BaseSettings):
     service_store_url: str | None = Field(
         default=None, description="S3 endpoint as clients reach it, for links; that of this installation where unset."
     )
-    service_rate: float = Field(default=50.0, gt=0, description="Requests a second an agency may make in the long run.")
-    service_burst: int = Field(default=300, ge=1, description="Requests an agency may make at once after a rest.")
-    service_places: int = Field(default=2, ge=1, description="Requests of one agency worked on at the same time.")
+    service_rate: float = Field(
+        default=200.0, gt=0, description="Requests a second an agency may make of each process in the long run."
+    )
+    service_burst: int = Field(
+        default=1000, ge=1, description="Requests an agency may make of each process at once after a rest."
+    )
+    service_places: int = Field(
+        default=1, ge=1, description="Requests of one agency each process works on at the same time."
+    )
     oidc_issuer: str | None = Field(default=None, description="Issuer whose tokens are accepted; none where unset.")
     oidc_audience: str = Field(default="terralimb", description="Audience tokens must be made for.")
     oidc_jwks: str | None = Field(default=None, description="File or address of the issuer's key set.")

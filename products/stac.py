@@ -10,7 +10,6 @@ References: STAC specification 1.1.0; extensions file 2.1.0, projection 2.0.0, r
 processing 1.0.0, version 1.2.0, timestamps 1.1.0; multihash code 0x12 (SHA-256), length 0x20.
 """
 
-import copy
 import dataclasses
 import datetime as dt
 import functools
@@ -421,10 +420,10 @@ def with_publication(
     Returns
     -------
     dict
-        The item as users see it.
+        The item as users see it; what is not merged is shared with the document and must not be changed in place.
     """
-    served = copy.deepcopy(dict(document))
-    served["properties"] |= {
+    served = dict(document)
+    served["properties"] = dict(document["properties"]) | {
         "version": str(revision),
         "deprecated": state != "published",
         "published": _rfc3339(_utc(published_at, str(document["id"]))),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def serve(
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on; others than this machine need TLS."),
     port: int = typer.Option(8600, "--port", min=0, max=65535, help="Port; 0 for any that is free."),
-    workers: int | None = typer.Option(
+    count: int | None = typer.Option(
         None,
         "--workers",
         min=1,
@@ -36,9 +36,8 @@ def serve(
     TERRALIMB_SERVICE_STORE_URL to the address under which clients reach the object store. Starts the object store of
     this home where it does not run yet.
     """
-    import uvicorn
-
-    from infra.embedded import daemon, delivery_server, installation
+    from infra.delivery import workers
+    from infra.embedded import daemon, installation
 
     chosen = settings.current()
     console = Console(soft_wrap=True)
@@ -51,18 +50,7 @@ def serve(
         console.print(f"health    http://{host}:{port}/health")
         console.print("keys      terralimb access create-key --help")
         console.print("Ctrl-C stops it.")
-        uvicorn.run(
-            "infra.delivery.asgi:application",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers or delivery_server.WORKERS,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=True,
-            forwarded_allow_ips="127.0.0.1",
-        )
+        workers.run(host, port, count or workers.COUNT)
 
 
 def fetch(

@@ -43,9 +43,9 @@ class Limits:
         Requests that may wait for a place [1].
     """
 
-    rate: float = 50.0
-    burst: int = 300
-    places: int = 2
+    rate: float = 200.0
+    burst: int = 1000
+    places: int = 1
     waiting: int = 64
 
 

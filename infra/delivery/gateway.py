@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
 from starlette import concurrency, exceptions, requests, responses, routing
 
 from infra import catalog_store, object_store, signing
@@ -53,6 +54,7 @@ _NEEDED: dict[str, entitlement.Scope] = {
 
 _LOG = logging.getLogger(__name__)
 _BODY_LIMIT = 1_000_000
+_THREADS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,8 +135,13 @@ class _Gate:
         self.parts = parts
         self.record = record
         self.shares = fair_share.FairShare(parts.limits, time.monotonic)
+        self._threads_limited = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._threads_limited:
+            # More threads than this only take the interpreter from each other.
+            to_thread.current_default_thread_limiter().total_tokens = _THREADS
+            self._threads_limited = True
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
@@ -301,11 +308,12 @@ class _Pages:
     async def health(self, request: requests.Request) -> responses.Response:
         """Whether the service lives; for operators, how everything is."""
         principal = request.scope.get("principal")
-        report = await concurrency.run_in_threadpool(
-            health.report, self.parts.catalog, home=self.parts.home, now=self.parts.clock()
-        )
-        shown = report if principal is not None and "operate" in principal.scopes else {"status": report["status"]}
-        return responses.JSONResponse(shown)
+        catalog, home, now = self.parts.catalog, self.parts.home, self.parts.clock()
+        if principal is not None and "operate" in principal.scopes:
+            report = await concurrency.run_in_threadpool(health.report, catalog, home=home, now=now)
+            return responses.JSONResponse(report)
+        said = await concurrency.run_in_threadpool(health.status, catalog, home=home, now=now)
+        return responses.JSONResponse({"status": said})
 
     async def public_keys(self, _request: requests.Request) -> responses.Response:
         """The keys that verify manifests, retired and revoked ones marked."""

@@ -17,6 +17,26 @@ DELIVERY_LIMIT = 300.0
 NOT_MEASURED = "not measured"
 
 
+def status(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime) -> str:
+    """Say how it is in a word, at little cost: everybody may ask, as often as they like.
+
+    Parameters
+    ----------
+    catalog : infra.catalog_store.CatalogStore
+        The catalogue.
+    home : Path
+        Folder of the installation, for what its daily care found last.
+    now : datetime.datetime
+        Time; aware.
+
+    Returns
+    -------
+    str
+        ok or degraded.
+    """
+    return "degraded" if any(_reasons(_oldest_outstanding(catalog, now), care.notes(home))) else "ok"
+
+
 def report(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime) -> dict[str, Any]:
     """Describe the catalogue and its delivery.
 

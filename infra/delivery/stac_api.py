@@ -482,8 +482,11 @@ def _served_item(item: catalog_store.CatalogItem, address: Callable[..., str]) -
         {"rel": "self", "type": GEOJSON, "href": address("collections", item.collection, "items", item.item_id)},
         *kept,
     ]
-    for name, asset in document["assets"].items():
-        asset["href"] = address("download", item.item_id, str(item.revision), name, above=True)
+    files = address("download", item.item_id, str(item.revision), above=True)
+    document["assets"] = {
+        name: {**asset, "href": f"{files}/{urllib.parse.quote(name, safe='')}"}
+        for name, asset in document["assets"].items()
+    }
     return document
 
 

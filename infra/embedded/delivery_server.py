@@ -14,9 +14,6 @@ from infra.embedded import daemon
 PORT = 8600
 READY_SECONDS = 120.0
 
-#: Processes that answer: one for each core, for a search is work and not waiting.
-WORKERS = min(4, os.cpu_count() or 1)
-
 #: A server that stops more often than this within so many seconds would only stop again.
 RESTARTS, WITHIN = 5, 120.0
 
@@ -78,16 +75,7 @@ def start(home: Path, *, environment: Mapping[str, str]) -> DeliveryServer:
 
 def server(home: Path, port: int, environment: Mapping[str, str]) -> daemon.Daemon:
     """Give the process that answers on a port of loopback."""
-    options = {
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": str(WORKERS),
-        "--log-level": "warning",
-        "--forwarded-allow-ips": "127.0.0.1",
-    }
-    argv = [sys.executable, "-m", "uvicorn", "infra.delivery.asgi:application", "--factory"]
-    argv += ["--no-access-log", "--no-server-header", "--proxy-headers"]
-    argv += [word for option in options.items() for word in option]
+    argv = [sys.executable, "-c", f"from infra.delivery import workers; workers.run('127.0.0.1', {port:d})"]
     return daemon.Daemon("service", argv, home / "delivery", environment)
 
 

@@ -271,8 +271,8 @@ def served(home: Path, *, workers: int, environment: Mapping[str, str] | None = 
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     reach = environment or _without_store(home)
-    command = [sys.executable, "-m", "uvicorn", "infra.delivery.asgi:application", "--factory", "--port", str(port)]
-    command += ["--workers", str(workers), "--log-level", "warning", "--no-access-log"]
+    words = f"from infra.delivery import workers; workers.run('127.0.0.1', {port}, {workers})"
+    command = [sys.executable, "-c", words]
     with subprocess.Popen(command, env=os.environ | reach) as server:
         try:
             _wait(server, port)

@@ -44,7 +44,7 @@ def upgrade() -> None:
         for statement in _SPATIAL_INDEX_SQLITE:
             connection.exec_driver_sql(statement)
     _fill_in(connection)
-    for first in ("start_time", "collection", "footprint"):
+    for first in ("start_time", "collection", "footprint", "district_set"):
         columns = dict.fromkeys(("state", first, "start_time", "id", "collection", *_SEARCHED))
         op.create_index(f"item_current_by_{first}", "item", list(columns))
     op.create_index("item_lasting", "item", ["lasts"])
