@@ -22,6 +22,9 @@ from products import notification, stac, streams
 
 metadata = sa.MetaData()
 
+#: States of a revision. The indices of the table of items begin with the state: a question about all names them all.
+STATES = ("staged", "verified", "published", "superseded", "withdrawn", "expired")
+
 # Footprints repeat: the same district or tile day after day. Each stands once, so that a question about place is put
 # to some dozens of them and not to every item. An item without geometry has a footprint of its box alone.
 footprint_table = sa.Table(
@@ -97,9 +100,7 @@ item_table = sa.Table(
     sa.Column("published_at", sa.Text, nullable=False),
     sa.UniqueConstraint("id", "revision", name="item_id_revision"),
     sa.CheckConstraint("revision >= 1", name="item_revision_from_one"),
-    sa.CheckConstraint(
-        "state IN ('staged', 'verified', 'published', 'superseded', 'withdrawn', 'expired')", name="item_state_known"
-    ),
+    sa.CheckConstraint(f"state IN {STATES}", name="item_state_known"),
     sqlite_autoincrement=True,
 )
 sa.Index(

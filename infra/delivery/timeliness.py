@@ -51,7 +51,11 @@ def delays(catalog: catalog_store.CatalogStore, *, day: dt.date, collection: str
     begin = dt.datetime.combine(day, dt.time(), dt.UTC)
     first, after = (catalog_store.text_from_instant(at) for at in (begin, begin + dt.timedelta(days=1)))
     statement = sa.select(catalog_store.item_table).where(
-        column.collection == collection, column.revision == 1, column.end_time >= first, column.end_time < after
+        column.state.in_(catalog_store.STATES),
+        column.collection == collection,
+        column.revision == 1,
+        column.end_time >= first,
+        column.end_time < after,
     )
     with database.reading(catalog.engine) as connection:
         items = catalog.items_of(connection, statement.order_by(column.id))

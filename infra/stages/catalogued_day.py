@@ -77,7 +77,9 @@ def _marks(catalog: catalog_store.CatalogStore) -> dict[dt.date, str]:
     """Day -> what changes whenever its profiles, or those whose record began the day before, do."""
     column = catalog_store.item_table.c
     day = sa.func.substr(column.start_time, 1, 10)
-    statement = sa.select(day, column.state, sa.func.count()).where(column.collection == profile.PRODUCT)
+    statement = sa.select(day, column.state, sa.func.count()).where(
+        column.state.in_(catalog_store.STATES), column.collection == profile.PRODUCT
+    )
     counts: dict[dt.date, dict[str, int]] = defaultdict(dict)
     with database.reading(catalog.engine) as connection:
         for text, state, count in connection.execute(statement.group_by(day, column.state)):
@@ -126,6 +128,7 @@ def _latest_of(workspace: Workspace, day: dt.date) -> list[catalog_store.Catalog
     begin = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = begin + dt.timedelta(days=1)
     statement = sa.select(catalog_store.item_table).where(
+        column.state.in_(catalog_store.STATES),
         column.collection == profile.PRODUCT,
         column.start_time >= catalog_store.text_from_instant(begin - LONGEST_RECORD),
         column.start_time < catalog_store.text_from_instant(end),
