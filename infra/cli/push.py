@@ -74,6 +74,9 @@ def add_webhook(
     url: str = typer.Option(..., "--url", help="https://host/path; http to this machine only."),
     sector: list[str] = typer.Option(..., "--sector", help="Sector it is told of; may be repeated."),
     district: list[str] = typer.Option([], "--district", help="Code of GB/T 2260 it is limited to; may be repeated."),
+    all_districts: bool = typer.Option(
+        False, "--all-districts", help="It is limited to no district; hears of products of none, such as profiles, too."
+    ),
     from_start: bool = typer.Option(False, "--from-start", help="Tell it everything there ever was."),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -82,10 +85,13 @@ def add_webhook(
     Every post has the header `X-Terralimb-Signature: t=<unix time>,v1=<HMAC-SHA256 of "t.body" in hex>` and the header
     `X-Terralimb-Delivery`, which is the same when a post is repeated.
 
-    Example: terralimb push add-webhook --agency cq-flood-control --sector emergency --url https://hooks.example/in
+    Example: terralimb push add-webhook --agency cq-flood-control --sector emergency --district 500112
+    --url https://hooks.example/in
     """
     from infra.delivery import webhook
 
+    if bool(district) == all_districts:
+        raise typer.BadParameter("say either which districts it is told of (--district), or --all-districts")
     chosen = settings.current()
     try:
         hook, secret = webhook.add(

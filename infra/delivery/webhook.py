@@ -33,8 +33,6 @@ GIVE_UP_DAYS = 3.0
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://terralimb.example/webhook-delivery")
-_AGENCY = re.compile(r"\w[\w.@+-]{0,63}")
-_DISTRICT = re.compile(r"[1-9][0-9]{5}([0-9]{3}){0,2}")
 _ID = re.compile(r"[0-9a-f]{12}")
 _PREFIX = "webhook-"
 
@@ -150,7 +148,7 @@ def add(
     ValueError
         Something given cannot be.
     """
-    _check(agency, sectors, districts)
+    identity.check_limits(agency=agency, sectors=sectors, districts=districts)
     _parts(url)
     hook = Webhook(
         id=secrets.token_hex(6),
@@ -408,16 +406,6 @@ def _keep_secret(home: Path, webhook_id: str, secret: str) -> None:
         file.write(secret + "\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _check(agency: str, sectors: Sequence[str], districts: Sequence[str] | None) -> None:
-    if not _AGENCY.fullmatch(agency):
-        raise ValueError("the name of an agency has letters, digits and . @ + - _, at most 64")
-    unknown = sorted(set(sectors) - set(identity.SECTORS))
-    if unknown or not sectors:
-        raise ValueError(f"sector {', '.join(unknown) or 'missing'}: one or more of {', '.join(identity.SECTORS)}")
-    if districts is not None and not (districts and all(_DISTRICT.fullmatch(code) for code in districts)):
-        raise ValueError("districts are codes of GB/T 2260, six digits or more, as 500112; leave them out for all")
 
 
 def _parts(url: str) -> tuple[urllib.parse.SplitResult, int]:
