@@ -41,9 +41,11 @@ demo: setup  ## the main job end to end; DATA=DIR runs it on real files
 up: setup  ## keep store, scheduler and their pages running
 	$(BIN)/terralimb up
 
+# Tests that start processes of their own come alone, for some of them time what they see.
 test: lint types contracts  ## everything: what .ci/run calls
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report=
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chain" --cov --cov-report=
+	$(BIN)/python -m pytest -m chain --cov --cov-append --cov-report=
 	$(BIN)/coverage report --skip-covered --include='processors/*,retrieval/*' --fail-under=95
 	$(BIN)/coverage report --skip-covered --include='products/*,infra/*' --fail-under=85
 
