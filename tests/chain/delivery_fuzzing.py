@@ -23,7 +23,7 @@ from schemathesis import checks as all_checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from infra import catalog_store, database, object_store
-from infra.delivery import entitlement, fair_share, identity
+from infra.delivery import entitlement, fair_share, identity, notices
 from infra.demonstration import modelled_catalogue
 from products import stac
 
@@ -34,6 +34,8 @@ with warnings.catch_warnings():
 SECTORS = tuple(fields.sector for fields in modelled_catalogue.collections())
 ENTRIES = tuple(modelled_catalogue.entries(90, seed=5))
 WITHDRAWN = ENTRIES[4]
+#: The first notice of a year.
+NOTICE = "{:%Y}-0001"
 
 #: Everything that is served, as the issue and the conformance classes name it.
 SERVED = {
@@ -41,7 +43,7 @@ SERVED = {
     "/stac/_mgmt/health", "/stac/collections/{collection_id}", "/stac/collections/{collection_id}/items",
     "/stac/collections/{collection_id}/queryables", "/stac/collections/{collection_id}/items/{item_id}", "/stac/api",
     "/stac/api.html", "/feed", "/feed.atom", "/latest/{collection}", "/download/{item_id}/{revision}/{name}", "/health",
-    "/.well-known/terralimb-keys.json",
+    "/.well-known/terralimb-keys.json", "/notices", "/notices.atom", "/notices/{notice_id}", "/item/{item_id}",
 }  # fmt: skip
 
 #: Who asks: everything, one sector, one district, without a key, with a key that does not hold.
@@ -162,6 +164,9 @@ def _parts(home: Path) -> tuple[gateway.Parts, dict[str, str | None]]:
         for entry in ENTRIES:
             catalog.publish(entry, published_at=now, connection=connection)
     catalog.withdraw(WITHDRAWN.item_id, reason="the wrong scene 场景有误", withdrawn_at=now)
+    texts = {"title_zh": "停机", "title_en": "Interruption", "text_zh": "周日停机", "text_en": "Down on Sunday"}
+    made = notices.Draft(kind="interruption", subjects=(), effective_at=now + dt.timedelta(days=3), **texts)
+    assert notices.Notices(catalog).add(made, now=now).id == NOTICE.format(now)
 
     def key(agency: str, **limits: Any) -> str:
         given = {"sectors": SECTORS, "scopes": entitlement.SCOPES, **limits}
@@ -269,6 +274,7 @@ def _aim(case: Any, data: st.DataObject) -> None:
         "collection": entry.collection,
         "item_id": entry.item_id,
         "revision": 1,
+        "notice_id": NOTICE.format(dt.datetime.now(dt.UTC)),
         "name": data.draw(st.sampled_from(("data", "metadata", "item.json", "MANIFEST.json", "MANIFEST.json.minisig"))),
     }
     for part in case.path_parameters or {}:

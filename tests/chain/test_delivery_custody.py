@@ -396,7 +396,7 @@ def test_migrations_let_an_item_expire_and_keep_the_triggers_of_the_spatial_inde
     with sqlite3.connect(tmp_path / "x.sqlite") as connection:
         (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'item'").fetchone()
         assert "'withdrawn', 'expired'" in text
-        of_items = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'item'"
+        of_items = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'footprint'"
         triggers = connection.execute(of_items).fetchone()
         assert triggers == (2,)
     connection.close()

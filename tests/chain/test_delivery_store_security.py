@@ -247,15 +247,25 @@ class _MailboxSource:
         self._agencies, self._agency, self._client = agencies, agency, client
 
     def find(self, item_id: str) -> fetching.RemoteItem:
-        return fetching.RemoteItem(item_id=item_id, revision=1)
+        body = self._client.get_object(Bucket=AGENCIES, Key=self._key(item_id, "item.json"))["Body"].read()
+        assets = json.loads(body)["assets"]
+        checksums = {name: asset["file:checksum"].removeprefix("1220") for name, asset in assets.items()}
+        return fetching.RemoteItem(item_id=item_id, revision=1, checksums=checksums)
 
-    def url(self, item: fetching.RemoteItem, name: str) -> str:
-        prefix = f"{self._agencies.prefix(self._agency)}open-water-extent/{item.item_id}/r{item.revision}-"
+    def link(self, item: fetching.RemoteItem, name: str) -> fetching.Link:
+        place = {"Bucket": AGENCIES, "Key": self._key(item.item_id, name)}
+        url = str(self._client.generate_presigned_url("get_object", Params=place))
+        # A mailbox states no hash of its manifests: the signature tells whose they are, the folder which revision.
+        body = self._client.get_object(**place)["Body"].read()
+        return fetching.Link(url=url, sha256=hashlib.sha256(body).hexdigest())
+
+    def _key(self, item_id: str, name: str) -> str:
+        prefix = f"{self._agencies.prefix(self._agency)}open-water-extent/{item_id}/r1-"
         found = self._client.list_objects_v2(Bucket=AGENCIES, Prefix=prefix).get("Contents", [])
-        keys = [entry["Key"] for entry in found if entry["Key"].endswith(f"/{name}")]
+        keys = [str(entry["Key"]) for entry in found if entry["Key"].endswith(f"/{name}")]
         if not keys:
             raise fetching.FetchError(f"no {name}")
-        return str(self._client.generate_presigned_url("get_object", Params={"Bucket": AGENCIES, "Key": keys[0]}))
+        return keys[0]
 
     def public_keys(self) -> tuple[signing.PublicKey, ...]:
         return signing.public_keys(self._agencies.home)
