@@ -36,7 +36,8 @@ def filled(connection: sa.Connection) -> None:
             "state": STATES[number % len(STATES)],
             "state_reason": "" if number % 5 == 2 else None,
         }
-        connection.execute(tables.tables["item"].insert(), row)
+        then = tables.tables["item"]
+        connection.execute(then.insert(), {name: value for name, value in row.items() if name in then.c})
         connection.execute(tables.tables["asset"].insert(), catalog_store._asset_rows(entry, 1))
         told = {"event": "published", "item_id": entry.item_id, "revision": 1, "payload": "{}", "created_at": "2026"}
         connection.execute(tables.tables["outbox"].insert(), told)
@@ -79,12 +80,21 @@ def _judge_what_was_derived(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         item, district, footprint = (
             catalog_store.item_table.c,
-            catalog_store.item_district_table.c,
+            catalog_store.district_table.c,
             catalog_store.footprint_table.c,
         )
-        codes = connection.execute(sa.select(item.id, district.code).where(district.number == item.number)).all()
+        of_item = district.district_set == item.district_set
+        codes = connection.execute(sa.select(item.id, district.code).where(of_item)).all()
         expected = {(e.item_id, c) for e in ENTRIES for c in e.document["properties"].get("cqeo:admin_codes", ())}
         assert {tuple(row) for row in codes} == expected
+        searched = connection.execute(
+            sa.select(item.id, item.lasts, item.quality_level, item.stream, item.clear_fraction)
+        )
+        told = {e.item_id: e.document["properties"] for e in ENTRIES}
+        assert {tuple(row) for row in searched} == {
+            (name, 0, said["cqeo:quality"]["level"], said["cqeo:stream"], said.get("cqeo:clear_fraction"))
+            for name, said in told.items()
+        }
         shapes = connection.execute(sa.select(item.id, footprint.geometry).where(item.footprint == footprint.number))
         assert {row.id: json.loads(row.geometry) for row in shapes} == {
             entry.item_id: json.loads(json.dumps(entry.document["geometry"])) for entry in ENTRIES
