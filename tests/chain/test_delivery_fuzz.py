@@ -14,6 +14,7 @@ from tests.chain import delivery_fuzzing as fuzzing
 pytestmark = [
     pytest.mark.chain,
     pytest.mark.filterwarnings("ignore:BBOX crossing the Antimeridian line:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*GeometryCollection:UserWarning"),
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]

@@ -13,6 +13,7 @@ pytestmark = [
     pytest.mark.soak,
     pytest.mark.timeout(1800),
     pytest.mark.filterwarnings("ignore:BBOX crossing the Antimeridian line:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*GeometryCollection:UserWarning"),
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
