@@ -1,6 +1,6 @@
 """How long after its publication a product is visible over HTTP, and told to feed and webhook.
 
-Usage: python tests/benchmarks/announcement.py [publications, 20 unless given]. Starts the object store, the service and
+Usage: python -m tests.benchmarks.announcement [publications, 20 unless given]. Starts object store, service and
 `terralimb push run` of a home of its own, all on loopback. Prints one JSON object; exit status 1 where a bar is missed.
 """
 

@@ -1,6 +1,6 @@
 """Search over HTTP in a catalogue of 100,000 items with eight clients, and what one greedy agency does to another.
 
-Usage: python tests/benchmarks/delivery.py [items, 100000 unless given]. Starts the service as `terralimb serve` does,
+Usage: python -m tests.benchmarks.delivery [items, 100000 unless given]. Starts the service as `terralimb serve` does,
 on loopback, and asks it over real connections. Prints one JSON object; exit status 1 where a bar is not met.
 """
 

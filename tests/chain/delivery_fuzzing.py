@@ -37,7 +37,7 @@ WITHDRAWN = ENTRIES[4]
 #: The first notice of a year.
 NOTICE = "{:%Y}-0001"
 
-#: Everything that is served, as the issue and the conformance classes name it.
+#: Everything that is served, written down here apart from the description that is judged.
 SERVED = {
     "/stac/", "/stac/conformance", "/stac/queryables", "/stac/search", "/stac/collections", "/stac/_mgmt/ping",
     "/stac/_mgmt/health", "/stac/collections/{collection_id}", "/stac/collections/{collection_id}/items",
