@@ -854,7 +854,7 @@ class CatalogStore:
         """
         _check_box(entry.bbox)
         with self._turn(connection) as turn:
-            latest = self._latest(turn, entry.item_id)
+            latest = _row_of(turn, entry.item_id)
             if latest is None:
                 return self._insert(turn, entry, revision=1, published_at=published_at)
             _refuse_other_stream(latest, entry)
@@ -867,14 +867,22 @@ class CatalogStore:
             return self._insert(turn, entry, revision=revision, published_at=published_at)
 
     def withdraw(
-        self, item_id: str, *, reason: str, withdrawn_at: dt.datetime, connection: sa.Connection | None = None
+        self,
+        item_id: str,
+        revision: int | None = None,
+        *,
+        reason: str,
+        withdrawn_at: dt.datetime,
+        connection: sa.Connection | None = None,
     ) -> PublishedRevision:
-        """Take the current revision of an item back and announce why; its record stays.
+        """Take a revision of an item back and announce why; its record stays.
 
         Parameters
         ----------
         item_id : str
             Identity of the item.
+        revision : int or None
+            Which, the current one or one that was superseded; None for the current one [1].
         reason : str
             Why, for its users to read.
         withdrawn_at : datetime.datetime
@@ -890,14 +898,16 @@ class CatalogStore:
         Raises
         ------
         UnknownItemError
-            The item has no published revision.
+            The item has no such revision, or none that could be withdrawn.
         """
         with self._turn(connection) as turn:
-            latest = self._latest(turn, item_id)
-            if latest is None or latest["state"] != "published":
-                raise UnknownItemError(f"{item_id} has no published revision to withdraw")
-            self._move(turn, latest, state="withdrawn", at=withdrawn_at, reason=reason)
-        return PublishedRevision(item_id, latest["revision"], created=False)
+            row = _row_of(turn, item_id, revision)
+            if row is None or row["state"] not in ("published", "superseded"):
+                which = "published revision" if revision is None else f"revision {revision}, current or superseded,"
+                raise UnknownItemError(f"{item_id} has no {which} to withdraw")
+            successor = row["revision"] + 1 if row["state"] == "superseded" else None
+            self._move(turn, row, state="withdrawn", at=withdrawn_at, reason=reason, successor=successor)
+        return PublishedRevision(item_id, row["revision"], created=False)
 
     def put_collection(self, document: Mapping[str, Any]) -> None:
         """Enter or replace the document of a collection.
@@ -1097,13 +1107,6 @@ class CatalogStore:
     # Parts
 
     @staticmethod
-    def _latest(connection: sa.Connection, item_id: str) -> dict[str, Any] | None:
-        column = item_table.c
-        statement = sa.select(item_table).where(column.id == item_id).order_by(column.revision.desc()).limit(1)
-        row = connection.execute(statement).mappings().first()
-        return None if row is None else dict(row)
-
-    @staticmethod
     def _insert(
         connection: sa.Connection, entry: CatalogEntry, *, revision: int, published_at: dt.datetime
     ) -> PublishedRevision:
@@ -1198,6 +1201,16 @@ class CatalogStore:
         statement = sa.select(outbox_table).where(condition).order_by(outbox_table.c.sequence).limit(limit)
         with database.reading(self.engine) as connection:
             return tuple(_announcement_from_row(dict(row)) for row in connection.execute(statement).mappings())
+
+
+def _row_of(connection: sa.Connection, item_id: str, revision: int | None = None) -> dict[str, Any] | None:
+    """Row of a revision, of the latest where none is given."""
+    column = item_table.c
+    statement = sa.select(item_table).where(column.id == item_id).order_by(column.revision.desc()).limit(1)
+    if revision is not None:
+        statement = statement.where(column.revision == revision)
+    row = connection.execute(statement).mappings().first()
+    return None if row is None else dict(row)
 
 
 def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int:
@@ -1487,7 +1500,7 @@ class Custody:
             Whether it is a tombstone now: False where it has another state by now, or is held.
         """
         with self.catalog.writing() as connection:
-            row = self._row(connection, item_id, revision)
+            row = _row_of(connection, item_id, revision)
             if row is None or item_id in self._held(connection):
                 return False
             if row["state"] == "expired":
@@ -1526,7 +1539,7 @@ class Custody:
             held. What is left when the block ends without an error counts as removed.
         """
         with self.catalog.writing() as connection:
-            row = self._row(connection, item_id, revision)
+            row = _row_of(connection, item_id, revision)
             if row is None or row["state"] != "expired" or item_id in self._held(connection):
                 yield None
                 return
@@ -1585,13 +1598,6 @@ class Custody:
         with database.reading(self.catalog.engine) as connection:
             rows = connection.execute(sa.select(collection_table.c.id, collection_table.c.document)).all()
         return {row.id: json.loads(row.document) for row in sorted(rows)}
-
-    @staticmethod
-    def _row(connection: sa.Connection, item_id: str, revision: int) -> dict[str, Any] | None:
-        column = item_table.c
-        statement = sa.select(item_table).where(column.id == item_id, column.revision == revision)
-        row = connection.execute(statement).mappings().first()
-        return None if row is None else dict(row)
 
     @staticmethod
     def _held(connection: sa.Connection) -> frozenset[str]:

@@ -73,7 +73,8 @@ def announcement(
     occurred_at : str
         When the event became true in the catalogue, RFC 3339 UTC.
     successor : int or None
-        The revision that took its place; goes with ``superseded`` and only with it [1].
+        The revision that took its place; goes with ``superseded``, and with ``withdrawn`` of a revision that was
+        superseded before [1].
     reason : str or None
         Why it was withdrawn; goes with ``withdrawn`` and only with it.
 
@@ -89,8 +90,8 @@ def announcement(
     """
     if event not in EVENTS:
         raise AnnouncementError(f"{subject.item_id}: event {event!r} is none of {', '.join(EVENTS)}")
-    if (event == "superseded") != (successor is not None):
-        raise AnnouncementError(f"{subject.item_id}: a successor goes with 'superseded' and only with it")
+    if event != "withdrawn" and (event == "superseded") != (successor is not None):
+        raise AnnouncementError(f"{subject.item_id}: a successor goes with 'superseded', and never with {event!r}")
     if (event == "withdrawn") != bool(reason):
         raise AnnouncementError(f"{subject.item_id}: a reason goes with 'withdrawn' and only with it")
     message = {

@@ -127,7 +127,8 @@ def message(announcement: Mapping[str, Any], *, origin: Origin, file: DataFile) 
     Returns
     -------
     dict or None
-        The message; None for the event superseded, which its successor tells.
+        The message; None for a revision that gave way to another: it has the data_id of its successor, whose message
+        says "update", and "deletion" would be taken for the successor's.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def message(announcement: Mapping[str, Any], *, origin: Origin, file: DataFile) 
         The message would not be valid.
     """
     event, item, revision = announcement["event"], announcement["id"], announcement["revision"]
-    if event == "superseded":
+    if announcement.get("successor") is not None:
         return None
     topic(origin)
     link: dict[str, Any] = {"href": file.href, "rel": _relation(event, revision), "type": file.media_type}

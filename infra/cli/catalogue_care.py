@@ -25,10 +25,14 @@ AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
 def withdraw(
     item: str = typer.Argument(..., help="Identity of the item, as `terralimb catalogue search` shows it."),
     reason: str = typer.Option(..., "--reason", help="Why, one line; everybody who asks for the item reads it."),
+    revision: int | None = typer.Option(
+        None, "--revision", min=1, help="Which revision, also one that was superseded; the current one by default."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Take an item back: it leaves search, its files answer 410 with the reason, and the feed announces it.
 
+    The current revision alone is taken back; superseded ones stay to be had unless they are named by --revision.
     Everybody who was given a link is listed in HOME/withdrawals/ITEM-r<revision>.json, to be told. Run again after an
     interruption, it completes what is missing.
     """
@@ -37,6 +41,7 @@ def withdraw(
     with attached() as here:
         path, document = withdrawal.withdraw(
             item,
+            revision,
             reason=reason,
             home=here.settings.home,
             store=here.store,

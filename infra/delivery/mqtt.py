@@ -238,7 +238,7 @@ def for_agencies(
             return ()
         payload = json.dumps(told.payload, ensure_ascii=False, sort_keys=True).encode()
         found = [(topic_of(told), payload, False)]
-        if retain_latest and told.payload["event"] != "superseded":
+        if retain_latest and "successor" not in told.payload:
             found.append((topic_of(told, "latest"), payload, True))
         return found
 

@@ -14,6 +14,7 @@ _REASON_LIMIT = 500
 
 def withdraw(
     item_id: str,
+    revision: int | None = None,
     *,
     reason: str,
     home: Path,
@@ -22,7 +23,7 @@ def withdraw(
     catalogue_bucket: str,
     now: dt.datetime,
 ) -> tuple[Path, dict[str, Any]]:
-    """Take the current revision of an item back, list who was given a link, and announce it.
+    """Take a revision of an item back, list who was given a link, and announce it.
 
     Repeated after an interruption it completes what is missing; the reason first given stands.
 
@@ -30,6 +31,8 @@ def withdraw(
     ----------
     item_id : str
         Identity of the item.
+    revision : int or None
+        Which, the current one or one that was superseded; None for the current one [1].
     reason : str
         Why, one line for its users to read.
     home : Path
@@ -53,15 +56,15 @@ def withdraw(
     ValueError
         The reason is empty, longer than 500 characters or more than one line.
     infra.catalog_store.UnknownItemError
-        The item has no revision that could be withdrawn.
+        The item has no such revision, or none that could be withdrawn.
     """
     said = reason.strip()
     if not said or len(said) > _REASON_LIMIT or not said.isprintable():
         raise ValueError(f"a reason is one line of 1 to {_REASON_LIMIT} characters, for those who used the product")
-    item = catalog.item(item_id)
+    item = catalog.item(item_id, revision)
     if item is None or item.state != "withdrawn":
-        catalog.withdraw(item_id, reason=said, withdrawn_at=now)
-        item = catalog.item(item_id)
+        catalog.withdraw(item_id, revision, reason=said, withdrawn_at=now)
+        item = catalog.item(item_id, revision)
         if item is None:
             raise catalog_store.UnknownItemError(f"{item_id} is gone")
     taken_back = audit.Entry(

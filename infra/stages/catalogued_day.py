@@ -1,9 +1,9 @@
 """Which published profiles make up which day: the catalogue against the ledger, as landed objects are against it.
 
-A listing names the current profiles of one UTC day and stream by item, revision and hash, and is a granule like any
-other: what arrives late, is superseded or withdrawn makes it another, and the day is due again. A day is listed once it
-has settled, so that it is not made anew with every profile that comes in. Counts by state tell whether a day may have
-changed: revisions are only added and states only move on, so no state of affairs comes twice.
+A listing names the current profiles of one UTC day and stream by item, revision and hash, and those withdrawn. It is a
+granule like any other: what arrives late, is superseded or withdrawn makes it another, and the day is due again. A day
+is listed once it has settled, so that it is not made anew with every profile that comes in. Counts by state tell
+whether a day may have changed: revisions are only added and states only move on, so no state of affairs comes twice.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,33 +22,44 @@ from products import netcdf, profile, profile_aggregate, stac
 
 KIND = "occultation_day"
 LAYOUT = "terralimb-occultation-day/1"
+COLUMNS = ("item", "revision", "sha256")
 PROFILE_NAME = "profile.nc"
 SETTLING = dt.timedelta(hours=3)
 """From the end of a day to its first listing: the time in which a profile should be there."""
 LONGEST_RECORD = dt.timedelta(hours=1)
 MEDIA_TYPE = "application/json"
 
+Row = tuple[str, int, str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Profiles of one day and stream: (item, revision, SHA-256 of the file), in the order of identities."""
+    """Profiles of one day and stream: (item, revision, SHA-256 of the file), in the order of identities.
+
+    `withdrawn` are those that an edition must not hold any more, some of a neighbouring day among them.
+    """
 
     day: dt.date
     stream: str
-    profiles: tuple[tuple[str, int, str], ...]
+    profiles: tuple[Row, ...]
+    withdrawn: tuple[Row, ...] = ()
 
     def to_json(self) -> bytes:
         """Listing as JSON; the same profiles give the same bytes."""
-        rows = [dict(zip(("item", "revision", "sha256"), row, strict=True)) for row in self.profiles]
-        content = {"layout": LAYOUT, "day": self.day.isoformat(), "stream": self.stream, "profiles": rows}
-        return stac.encoded(content)
+        content = {"layout": LAYOUT, "day": self.day.isoformat(), "stream": self.stream}
+        named = {"profiles": self.profiles} | ({"withdrawn": self.withdrawn} if self.withdrawn else {})
+        rows = {name: [dict(zip(COLUMNS, row, strict=True)) for row in found] for name, found in named.items()}
+        return stac.encoded(content | rows)
 
 
 def from_json(body: bytes) -> Listing:
     """Listing from JSON."""
     content = json.loads(body)
-    rows = tuple((str(row["item"]), int(row["revision"]), str(row["sha256"])) for row in content["profiles"])
-    return Listing(dt.date.fromisoformat(content["day"]), str(content["stream"]), rows)
+    profiles, withdrawn = (
+        tuple((str(row["item"]), int(row["revision"]), str(row["sha256"])) for row in content.get(name, ()))
+        for name in ("profiles", "withdrawn")
+    )
+    return Listing(dt.date.fromisoformat(content["day"]), str(content["stream"]), profiles, withdrawn)
 
 
 def register(workspace: Workspace, *, now: dt.datetime | None = None) -> int:
@@ -92,8 +103,9 @@ def _marks(catalog: catalog_store.CatalogStore) -> dict[dt.date, str]:
 def _granules(workspace: Workspace, day: dt.date, mark: str, known: Sequence[ledger.Granule]) -> list[ledger.Granule]:
     """Listings of a day as granules, those that have lost their last profile among them."""
     streams: dict[str, list[catalog_store.CatalogItem]] = {granule.attributes["stream"]: [] for granule in known}
-    for item in _latest_of(workspace, day):
-        streams.setdefault(str(item.document["properties"].get("cqeo:stream", "final")), []).append(item)
+    revisions = _revisions(workspace, day)
+    for item in _latest_of(revisions, workspace, day):
+        streams.setdefault(_stream_of(item), []).append(item)
     held = {granule.attributes["stream"]: granule for granule in known}
     found = []
     for stream, items in sorted(streams.items()):
@@ -103,13 +115,19 @@ def _granules(workspace: Workspace, day: dt.date, mark: str, known: Sequence[led
         if closed and stream in held:
             found.append(dataclasses.replace(held[stream], attributes=attributes))
         elif not closed:
-            found += workspace.write([_new_granule(_listing(day, stream, items), attributes)])
+            gone = (item for item in revisions if item.state == "withdrawn" and _stream_of(item) == stream)
+            current = (item for item in items if item.state == "published")
+            listing = Listing(day, stream, _rows(current), _rows(gone))
+            found += workspace.write([_new_granule(listing, attributes)])
     return found
 
 
-def _listing(day: dt.date, stream: str, items: Sequence[catalog_store.CatalogItem]) -> Listing:
-    rows = ((item.item_id, item.revision, file_of(item).sha256) for item in items if item.state == "published")
-    return Listing(day, stream, tuple(sorted(rows)))
+def _stream_of(item: catalog_store.CatalogItem) -> str:
+    return str(item.document["properties"].get("cqeo:stream", "final"))
+
+
+def _rows(items: Iterable[catalog_store.CatalogItem]) -> tuple[Row, ...]:
+    return tuple(sorted((item.item_id, item.revision, file_of(item).sha256) for item in items))
 
 
 def _new_granule(listing: Listing, attributes: dict[str, Any]) -> NewGranule:
@@ -122,8 +140,8 @@ def file_of(item: catalog_store.CatalogItem) -> catalog_store.AssetRecord:
     return next(asset for asset in item.assets if asset.name == PROFILE_NAME)
 
 
-def _latest_of(workspace: Workspace, day: dt.date) -> list[catalog_store.CatalogItem]:
-    """Latest revision of every profile whose reference time lies on a day."""
+def _revisions(workspace: Workspace, day: dt.date) -> Sequence[catalog_store.CatalogItem]:
+    """Every revision of every profile whose record touches a day."""
     column = catalog_store.item_table.c
     begin = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = begin + dt.timedelta(days=1)
@@ -135,8 +153,14 @@ def _latest_of(workspace: Workspace, day: dt.date) -> list[catalog_store.Catalog
         column.end_time >= catalog_store.text_from_instant(begin),
     )
     with database.reading(workspace.catalog.engine) as connection:
-        rows = workspace.catalog.items_of(connection, statement.order_by(column.id, column.revision))
-    latest = {item.item_id: item for item in rows}
+        return workspace.catalog.items_of(connection, statement.order_by(column.id, column.revision))
+
+
+def _latest_of(
+    revisions: Sequence[catalog_store.CatalogItem], workspace: Workspace, day: dt.date
+) -> list[catalog_store.CatalogItem]:
+    """Latest revision of every profile whose reference time lies on a day."""
+    latest = {item.item_id: item for item in revisions}
     return [item for item in latest.values() if _day_of(item, workspace) == day]
 
 

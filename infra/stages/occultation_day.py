@@ -1,6 +1,8 @@
 """Stage of the daily aggregate: the published profiles of one UTC day and stream in one file, with a map."""
 
+import dataclasses
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,23 +26,24 @@ EMPTIED = "no profile of the day is published any more"
 
 
 def aggregate(unit: Unit, workspace: Workspace) -> UnitResult:
-    """Put the profiles of a listing together, packed for publication; an edition with a withdrawn one is taken back."""
+    """Put the profiles of a listing together, packed for publication; editions with a withdrawn one are taken back."""
     (granule,) = unit.granules
-    body = workspace.read(granule)
-    listing = catalogued_day.from_json(body)
+    listing = catalogued_day.from_json(workspace.read(granule))
     name = profile_aggregate.identity(listing.day, stream=listing.stream)
     _take_back(name, listing, workspace)
     if not listing.profiles:
         raise NotApplicableError(f"no profile of {listing.day} is published in stream {listing.stream}")
     day = profile_aggregate.aggregate(_sources(listing, workspace), stream=listing.stream)
     soundings = _soundings(day)
+    # What was withdrawn is nothing of the edition's: it must not make another one.
+    sources = dataclasses.replace(listing, withdrawn=()).to_json()
     document = package_document.PackageDocument(
         item_id=name,
         collection=COLLECTION,
         sector=SECTOR,
         bucket="profiles",
-        fields=_fields(day, granule.id, granule.sha256, soundings),
-        files=_files(workspace, profile_aggregate.encode(day), occultation_map.plot(soundings), body),
+        fields=_fields(day, granule.id, hashlib.sha256(sources).hexdigest(), soundings),
+        files=_files(workspace, profile_aggregate.encode(day), occultation_map.plot(soundings), sources),
     )
     package = NewGranule(KIND, archive.identity(name), unit.group, document.to_json(), ".json", "application/json")
     return UnitResult((package,), report={"profiles": len(listing.profiles), "day": listing.day.isoformat()})
@@ -57,14 +60,19 @@ def _sources(listing: catalogued_day.Listing, workspace: Workspace) -> list[prof
 
 
 def _take_back(name: str, listing: catalogued_day.Listing, workspace: Workspace) -> None:
-    """Withdraw the current edition where it holds what was withdrawn, so that its users hear why."""
-    current = workspace.catalog.item(name)
-    if current is None or current.state != "published":
-        return
-    gone = _withdrawn(current, listing, workspace)
-    if gone or not listing.profiles:
+    """Withdraw every edition that holds what was withdrawn, the latest first, so that its users hear why."""
+    latest = workspace.catalog.item(name)
+    for revision in range(latest.revision if latest else 0, 0, -1):
+        edition = workspace.catalog.item(name, revision)
+        if edition is None or edition.state not in {"published", "superseded"}:
+            continue
+        gone = sorted(name for name, *_ in _held(edition, workspace) & set(listing.withdrawn))
+        emptied = edition.state == "published" and not listing.profiles
+        if not gone and not emptied:
+            continue
         withdrawal.withdraw(
             name,
+            revision,
             reason=f"it holds withdrawn profiles: {gone[0]}{', ...' if gone[1:] else ''}" if gone else EMPTIED,
             home=workspace.settings.home,
             store=workspace.store,
@@ -74,16 +82,10 @@ def _take_back(name: str, listing: catalogued_day.Listing, workspace: Workspace)
         )
 
 
-def _withdrawn(edition: catalog_store.CatalogItem, listing: catalogued_day.Listing, workspace: Workspace) -> list[str]:
-    """Profiles of an edition that were withdrawn since."""
+def _held(edition: catalog_store.CatalogItem, workspace: Workspace) -> set[catalogued_day.Row]:
+    """Profiles an edition holds."""
     place = next(asset for asset in edition.assets if asset.name == SOURCES_NAME)
-    held = catalogued_day.from_json(workspace.store.read(place.bucket, place.key))
-    gone = []
-    for name, revision, _ in sorted(set(held.profiles) - set(listing.profiles)):
-        item = workspace.catalog.item(name, revision)
-        if item is not None and item.state == "withdrawn":
-            gone.append(name)
-    return gone
+    return set(catalogued_day.from_json(workspace.store.read(place.bucket, place.key)).profiles)
 
 
 def _soundings(day: xr.Dataset) -> list[sounding.Sounding]:

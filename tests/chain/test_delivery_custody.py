@@ -111,9 +111,10 @@ class Desk:
             AGENCY, item_id=NAME, revision=revision, name="data.tif", now=now, request_id="r1", client="127.0.0.1"
         )
 
-    def withdraw(self, reason: str = "wrong datum") -> dict:
+    def withdraw(self, reason: str = "wrong datum", revision: int | None = None) -> dict:
         return withdrawal.withdraw(
             NAME,
+            revision,
             reason=reason,
             home=self.home,
             store=self.store,
@@ -151,6 +152,24 @@ def test_who_was_given_a_link_is_listed_and_the_feed_tells_of_the_withdrawal(des
     assert desk.withdraw("another reason")["reason"] == "wrong datum"
     with pytest.raises(ValueError, match="one line"):
         desk.withdraw("two\nlines")
+
+
+def test_a_superseded_revision_is_taken_back_by_its_number(desk: Desk) -> None:
+    desk.publish(b"first")
+    desk.link(1)
+    desk.publish(b"second")
+    desk.link(2)
+    for _ in range(2):
+        told = desk.withdraw("wrong datum", 1)
+    assert (told["revision"], [one["links"] for one in told["recipients"]]) == (1, [1])
+    with pytest.raises(download.ItemWithdrawnError, match="wrong datum"):
+        desk.link(1)
+    assert desk.link(2).url
+    pointer = json.loads(desk.store.read(desk.cat, publication.latest_key("open-water-extent", NAME)))
+    assert (pointer["revision"], pointer["status"]) == (2, "published")
+    assert desk.differences() == []
+    with pytest.raises(catalog_store.UnknownItemError, match="revision 7"):
+        desk.withdraw("wrong datum", 7)
 
 
 def test_a_superseded_revision_goes_by_its_plan_and_leaves_a_tombstone(desk: Desk) -> None:

@@ -117,6 +117,29 @@ def test_a_withdrawn_item_leaves_search_keeps_its_reason_and_its_content_stays_r
     assert events(catalog) == [("published", name, 1), ("withdrawn", name, 1), ("published", name, 2)]
 
 
+def test_a_superseded_revision_is_withdrawn_by_its_number_and_its_successor_stays(
+    catalog: catalog_store.CatalogStore,
+) -> None:
+    name = entry().item_id
+    for day, content in enumerate("ab"):
+        catalog.publish(entry(content=content), published_at=at(day))
+    assert catalog.withdraw(name, 1, reason="wrong datum", withdrawn_at=at(2)).revision == 1
+    first, current = catalog.item(name, 1), catalog.item(name)
+    assert first is not None
+    assert current is not None
+    assert (first.state, first.state_reason, current.revision, current.state) == (
+        "withdrawn", "wrong datum", 2, "published",
+    )  # fmt: skip
+    assert [item.revision for item in catalog.search(include_superseded=True)] == [2]
+    told = catalog.announcements(after=3)[0].payload
+    assert (told["event"], told["revision"], told["reason"], told["successor"]) == ("withdrawn", 1, "wrong datum", 2)
+    for revision in (1, 3):
+        with pytest.raises(catalog_store.UnknownItemError, match=f"revision {revision}, current or superseded"):
+            catalog.withdraw(name, revision, reason="again", withdrawn_at=at(3))
+    with pytest.raises(catalog_store.ContentWithdrawnError, match="wrong datum"):
+        catalog.publish(entry(content="a"), published_at=at(4))
+
+
 def test_a_transaction_that_fails_leaves_no_trace(catalog: catalog_store.CatalogStore) -> None:
     catalog.publish(entry(content="a"), published_at=at(0))
     before = (catalog.counts(), catalog.item(entry().item_id))

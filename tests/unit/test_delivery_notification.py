@@ -44,6 +44,8 @@ def test_a_consumer_finds_identity_place_time_hashes_and_links() -> None:
 def test_successor_and_reason_come_with_their_events() -> None:
     assert notification.announcement(SUBJECT, event="superseded", occurred_at=WHEN, successor=3)["successor"] == 3
     assert notification.announcement(SUBJECT, event="withdrawn", occurred_at=WHEN, reason="why")["reason"] == "why"
+    older = notification.announcement(SUBJECT, event="withdrawn", occurred_at=WHEN, reason="why", successor=3)
+    assert (older["reason"], older["successor"]) == ("why", 3)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_successor_and_reason_come_with_their_events() -> None:
         {"event": "withdrawn", "reason": ""},
         {"event": "published", "successor": 3},
         {"event": "published", "reason": "why"},
-        {"event": "withdrawn", "reason": "why", "successor": 3},
+        {"event": "withdrawn", "successor": 3},
     ],
 )
 def test_what_cannot_be_is_refused(wrong: dict) -> None:

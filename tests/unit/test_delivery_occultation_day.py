@@ -70,9 +70,16 @@ class Desk:
             catalogue_bucket="tl-catalogue",
         ).item_id
 
-    def withdraw(self, number: int) -> None:
+    def withdraw(self, number: int, revision: int | None = None) -> None:
         name = f"occultation-profile-{number}"
-        self.here.catalog.withdraw(name, reason="orbit was wrong", withdrawn_at=dt.datetime.now(dt.UTC))
+        self.here.catalog.withdraw(name, revision, reason="orbit was wrong", withdrawn_at=dt.datetime.now(dt.UTC))
+
+    def states(self) -> list[str]:
+        """States of the editions, the first of them first."""
+        found = []
+        while (item := self.here.catalog.item(NAME, len(found) + 1)) is not None:
+            found.append(item.state)
+        return found
 
     def work(self) -> dict[str, str]:
         """Do what is due; returns states by unit of the stage that aggregates."""
@@ -168,6 +175,40 @@ def test_a_withdrawn_profile_takes_the_edition_that_holds_it_along(desk: Desk) -
     assert first is not None
     assert first.state == "withdrawn"
     assert first.state_reason == "it holds withdrawn profiles: occultation-profile-1"
+
+
+def test_a_withdrawn_profile_takes_superseded_editions_along_too(desk: Desk) -> None:
+    desk.publish(2)
+    desk.work()
+    for number in (1, 3):
+        desk.publish(number)
+        desk.work()
+    desk.withdraw(1)
+    desk.work()
+    assert desk.states() == ["superseded", "withdrawn", "withdrawn", "published"]
+    assert desk.edition() == (4, "published", ["event-2", "event-3"])
+    assert desk.work() == {}
+
+
+def test_a_superseded_profile_withdrawn_later_takes_the_edition_that_holds_it_along_and_no_other(desk: Desk) -> None:
+    desk.publish(1)
+    desk.work()
+    desk.publish(1, seed=100)
+    desk.work()
+    desk.withdraw(1, 1)
+    assert desk.work() == {f"aggregate_profiles/{NAME}": "done"}
+    assert desk.states() == ["withdrawn", "published"]
+    assert desk.work() == {}
+
+
+def test_a_record_across_midnight_takes_the_edition_of_its_day_along(desk: Desk) -> None:
+    desk.publish(1, at=DAY + dt.timedelta(seconds=1))
+    desk.publish(2)
+    desk.work()
+    desk.withdraw(1)
+    desk.work()
+    assert desk.states() == ["withdrawn", "published"]
+    assert desk.here.catalog.item("occultation-day-20260228") is None
 
 
 def test_a_day_whose_last_profile_is_withdrawn_is_withdrawn_and_says_so(desk: Desk) -> None:

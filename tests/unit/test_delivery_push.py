@@ -137,8 +137,11 @@ def test_retained_messages_stand_beside_and_not_for_the_superseded(catalog: cata
     _, latest = mqtt.for_agencies(retain_latest=True)(told)
     assert latest[0].startswith("cq/latest/")
     assert latest[2] is True
-    old = dataclasses.replace(told, payload={**told.payload, "event": "superseded"})
-    assert len(mqtt.for_agencies(retain_latest=True)(old)) == 1
+    for event in ("superseded", "withdrawn"):
+        old = dataclasses.replace(told, payload={**told.payload, "event": event, "successor": 2})
+        assert len(mqtt.for_agencies(retain_latest=True)(old)) == 1
+    gone = dataclasses.replace(told, payload={**told.payload, "event": "withdrawn"})
+    assert len(mqtt.for_agencies(retain_latest=True)(gone)) == 2
 
 
 @pytest.mark.parametrize("url", ["http://h", "mqtt://", "mqtt://u:p@h"])

@@ -67,7 +67,9 @@ def test_changes_and_deletions_are_told_by_relation_under_the_same_data_id() -> 
     assert relations == [wis2_notification.CANONICAL, wis2_notification.UPDATE, wis2_notification.DELETION]
     assert len({message["properties"]["data_id"] for message in (first, second, gone)}) == 1
     assert "integrity" not in gone["properties"]
-    assert wis2_notification.message(announced(event="superseded"), origin=ORIGIN, file=FILE) is None
+    for event in ("superseded", "withdrawn"):
+        gave_way = announced(event=event, successor=2)
+        assert wis2_notification.message(gave_way, origin=ORIGIN, file=FILE) is None
 
 
 def test_an_interval_and_an_area_are_told_and_one_across_the_date_line_has_no_geometry() -> None:
