@@ -68,12 +68,15 @@ def _log_to_file(chosen: settings.Settings) -> None:
 
 def up(
     airflow: bool = typer.Option(True, "--airflow/--no-airflow", help="Run the scheduler, or only what serves."),
+    push: bool = typer.Option(
+        True, "--push/--no-push", help="Push announcements, or leave it to a `push run` elsewhere."
+    ),
 ) -> None:
     """Keep object store, scheduler, delivery service and their pages running until interrupted.
 
     Land files in the landing bucket (addresses are printed) and watch the chain take them up; what it publishes is
-    found, announced and fetched by the service. The service is started again if it stops; if the scheduler does,
-    everything ends.
+    found and fetched by the service, and announced to broker, webhooks and mailboxes. Service and push are started
+    again if they stop; if the scheduler does, everything ends.
     """
     from infra.embedded import installation
 
@@ -81,7 +84,9 @@ def up(
     console = Console(soft_wrap=True)
     shown = progress.Progress(console)
     chosen = settings.current()
-    with installation.running(chosen, with_scheduler=airflow, with_delivery=True, announce=shown.announce) as running:
+    with installation.running(
+        chosen, with_scheduler=airflow, with_delivery=True, with_push=push, announce=shown.announce
+    ) as running:
         _print_addresses(console, running)
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,6 +97,9 @@ def up(
                 raise installation.daemon.DaemonError(f"{stopped.name} stopped; see {stopped.log}")
             if running.delivery is not None and running.delivery.started_again():
                 console.print(f"the delivery service stopped and was started again; see {running.delivery.daemon.log}")
+            trouble = running.push.trouble() if running.push is not None else None
+            if trouble is not None:
+                console.print(trouble, markup=False)
         console.print("stopping")
 
 

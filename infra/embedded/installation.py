@@ -1,4 +1,4 @@
-"""Everything this machine runs by itself: object store, ledger and, where wanted, delivery service and scheduler."""
+"""Everything this machine runs by itself: object store, ledger and, where wanted, delivery, push and scheduler."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from infra import database, object_store, settings
-from infra.embedded import daemon, delivery_server, metadata_database, object_store_server, scheduler
+from infra.embedded import announcer, daemon, delivery_server, metadata_database, object_store_server, scheduler
 from infra.stages import workspace
 
 Announce = Callable[[str], None]
@@ -21,6 +21,7 @@ class Installation:
     workspace: workspace.Workspace
     scheduler: scheduler.Scheduler | None
     delivery: delivery_server.DeliveryServer | None = None
+    push: announcer.Announcer | None = None
 
 
 class InstallationBusyError(Exception):
@@ -29,7 +30,12 @@ class InstallationBusyError(Exception):
 
 @contextlib.contextmanager
 def running(
-    chosen: settings.Settings, *, with_scheduler: bool, with_delivery: bool = False, announce: Announce
+    chosen: settings.Settings,
+    *,
+    with_scheduler: bool,
+    with_delivery: bool = False,
+    with_push: bool = False,
+    announce: Announce,
 ) -> Iterator[Installation]:
     """Start the servers, and end them however the block is left.
 
@@ -51,8 +57,9 @@ def running(
             store.create_bucket(chosen.bucket(name))
         database.upgrade(chosen.resolved_database_url())
         delivery = _delivery(chosen, stack, announce) if with_delivery else None
+        push = _push(chosen, stack) if with_push else None
         airflow = _scheduler(chosen, stack, announce) if with_scheduler else None
-        yield Installation(chosen, workspace.open_workspace(chosen), airflow, delivery)
+        yield Installation(chosen, workspace.open_workspace(chosen), airflow, delivery, push)
 
 
 @contextlib.contextmanager
@@ -112,6 +119,12 @@ def _delivery(
     service = delivery_server.start(chosen.home, environment=environment(chosen))
     stack.callback(service.stop)
     return service
+
+
+def _push(chosen: settings.Settings, stack: contextlib.ExitStack) -> announcer.Announcer:
+    pushing = announcer.start(chosen.home, environment=environment(chosen))
+    stack.callback(pushing.stop)
+    return pushing
 
 
 def _scheduler(chosen: settings.Settings, stack: contextlib.ExitStack, announce: Announce) -> scheduler.Scheduler:

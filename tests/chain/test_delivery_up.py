@@ -17,8 +17,9 @@ import pytest
 
 from infra import catalog_store, database, publication, settings, signing
 from infra.delivery import identity, stored_hash
-from infra.embedded import daemon, delivery_server, object_store_server
+from infra.embedded import announcer, daemon, delivery_server, object_store_server
 from tests.chain import open_water
+from tests.chain import test_delivery_push_arrival as arrival
 
 pytestmark = pytest.mark.chain
 
@@ -107,7 +108,12 @@ def published(running: Running) -> catalog_store.CatalogStore:
 def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all_of_it(
     up: Running, tmp_path: Path
 ) -> None:
-    catalog = published(up)
+    with contextlib.closing(arrival.Receiver()) as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/in"
+        told = ("add-webhook", "--agency", "cq-roads", "--url", url, "--sector", "transport", "--all-districts")
+        assert up.run("push", *told).returncode == 0
+        catalog = published(up)
+        assert waited(lambda: receiver.identities() == [NAME], 30), up.said
     key, out = tmp_path / "key", tmp_path / "got"
     key.write_text(
         identity.create(
@@ -142,12 +148,13 @@ def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all
         assert (gone.returncode, gone.stdout) == (1, "")
         assert gone.stderr == f"terralimb: {NAME} was withdrawn: cloud was taken for water 云误判为水\n"
 
-    url, last = up.url, up.service.pid()
+    url, last, pushing = up.url, up.service.pid(), announcer.server(up.home, {}).pid()
     assert last is not None
+    assert pushing is not None
     up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(60) == 0, up.said
     assert not delivery_server.answers(url)
-    assert daemon.start_ticks(last) is None
+    assert daemon.start_ticks(last) is daemon.start_ticks(pushing) is None
     assert object_store_server.running(up.home) is None
 
 
@@ -160,3 +167,22 @@ def test_a_service_that_stops_again_and_again_is_told_with_the_end_of_its_log(tm
     with pytest.raises(daemon.DaemonError, match=r"stopped 6 times in 120 s(.|\n)*the port is taken"):
         running.started_again()
     broken.stop()
+
+
+def test_a_push_that_cannot_run_is_told_once_with_the_end_of_its_log_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = tmp_path / "count"
+    broken = daemon.Daemon("push", ["sh", "-c", f"echo x >> {count}; echo the address is none"], tmp_path)
+    pushing = announcer.Announcer(broken)
+    pushing.start()
+    assert waited(lambda: broken.pid() is None, 10)
+    said = pushing.trouble()
+    assert said is not None
+    assert "the address is none" in said
+    assert pushing.trouble() is None
+    assert count.read_text() == "x\n"
+    monkeypatch.setattr(announcer, "PAUSE", 0.0)
+    assert pushing.trouble() is None
+    assert waited(lambda: count.read_text() == "x\nx\n", 10)
+    pushing.stop()
