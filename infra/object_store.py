@@ -104,6 +104,26 @@ class StoredObject:
 
 
 @dataclasses.dataclass(frozen=True)
+class UnfinishedUpload:
+    """An upload in parts that was neither completed nor given up; its parts take room and are in no listing.
+
+    Attributes
+    ----------
+    bucket, key : str
+        What it would have become.
+    upload_id : str
+        The store's name for it.
+    begun : datetime.datetime
+        When it began, by the store's clock.
+    """
+
+    bucket: str
+    key: str
+    upload_id: str
+    begun: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True)
 class ContentDigest:
     """Size and hash of content that was read in full.
 
@@ -552,6 +572,17 @@ class ObjectStore:
             self._client.delete_object(Bucket=bucket, Key=key)
         return True
 
+    def give_up(self, upload: UnfinishedUpload) -> None:
+        """Remove the parts of an upload that nobody will complete; no object is touched.
+
+        Parameters
+        ----------
+        upload : UnfinishedUpload
+            Which.
+        """
+        with _translated(f"{upload.bucket}/{upload.key}"):
+            self._client.abort_multipart_upload(Bucket=upload.bucket, Key=upload.key, UploadId=upload.upload_id)
+
     # Reading
 
     def read(self, bucket: str, key: str) -> bytes:
@@ -707,6 +738,24 @@ class ObjectStore:
                     yield StoredObject(
                         bucket, entry["Key"], entry["Size"], etag=entry.get("ETag"), modified=entry.get("LastModified")
                     )
+
+    def unfinished_uploads(self, bucket: str) -> Iterator[UnfinishedUpload]:
+        """List uploads in parts that were begun and neither completed nor given up.
+
+        Parameters
+        ----------
+        bucket : str
+            Where to look.
+
+        Yields
+        ------
+        UnfinishedUpload
+            Each of them.
+        """
+        with _translated(bucket):
+            for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+                for entry in page.get("Uploads", []):
+                    yield UnfinishedUpload(bucket, entry["Key"], entry["UploadId"], entry["Initiated"])
 
     def presigned_url(self, bucket: str, key: str, *, lifetime: int, file_name: str | None = None) -> str:
         """Make an address that lets its holder read one object for a while.

@@ -578,16 +578,23 @@ def _write_objects(package: _Package, store: object_store.ObjectStore, on_step: 
 
 
 def _write_signature(package: _Package, store: object_store.ObjectStore, signer: Signer) -> None:
-    """Sign the manifest; a signature that is there already stands, though the key may have changed since."""
-    key = package.key(SIGNATURE_NAME)
-    if store.exists(package.bucket, key):
+    comment = f"{package.item_id} {package.content_sha256}"
+    _put_signature(package.bucket, package.key(MANIFEST_NAME), package.manifest, comment, store, signer)
+
+
+def _put_signature(
+    bucket: str, manifest_key: str, manifest: bytes, comment: str, store: object_store.ObjectStore, signer: Signer
+) -> None:
+    """Sign a manifest; a signature that is there already stands, though the key may have changed since."""
+    key = f"{manifest_key}{SIGNATURE_SUFFIX}"
+    if store.exists(bucket, key):
         return
-    signature = signer(package.manifest, f"{package.item_id} {package.content_sha256}")
+    signature = signer(manifest, comment)
     try:
-        store.put_new(package.bucket, key, signature, media_type=_TEXT)
+        store.put_new(bucket, key, signature, media_type=_TEXT)
     except object_store.KeyConflictError:
         return
-    _read_back(store, package.bucket, key, object_store.digest_of(signature))
+    _read_back(store, bucket, key, object_store.digest_of(signature))
 
 
 def _read_back(store: object_store.ObjectStore, bucket: str, key: str, expected: object_store.ContentDigest) -> None:
@@ -731,6 +738,30 @@ def pointer(item: catalog_store.CatalogItem) -> bytes:
     }
     reason = {} if item.state_reason is None else {"reason": item.state_reason}
     return stac.encoded(content | reason)
+
+
+def sign_manifest(item: catalog_store.CatalogItem, *, store: object_store.ObjectStore, signer: Signer) -> None:
+    """Sign the manifest of a published revision anew where its signature was lost.
+
+    Parameters
+    ----------
+    item : catalog_store.CatalogItem
+        The revision.
+    store : object_store.ObjectStore
+        Where the manifest lies and the signature goes.
+    signer : Signer
+        Signs.
+
+    Raises
+    ------
+    VerificationError
+        The manifest is not the one that was published.
+    """
+    manifest = store.read(item.bucket, item.manifest_key)
+    if hashlib.sha256(manifest).hexdigest() != item.manifest_sha256:
+        raise VerificationError(f"{item.bucket}/{item.manifest_key} is not the manifest that was published")
+    comment = f"{item.item_id} {item.content_sha256}"
+    _put_signature(item.bucket, item.manifest_key, manifest, comment, store, signer)
 
 
 def write_feed(

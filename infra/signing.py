@@ -10,10 +10,11 @@ import contextlib
 import dataclasses
 import datetime as dt
 import fcntl
+import functools
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -169,6 +170,23 @@ def sign(home: Path, body: bytes, trusted_comment: str) -> bytes:
             raise SigningKeyError(f"no signing key is active in {folder}")
         secret = _secret(folder, active.id)
     return minisign.sign(body, secret, trusted_comment)
+
+
+def signer(home: Path) -> Callable[[bytes, str], bytes]:
+    """Make what signs for an installation, with a key made where there is none yet.
+
+    Parameters
+    ----------
+    home : Path
+        Home of the installation.
+
+    Returns
+    -------
+    callable
+        Signs a body with a trusted comment, as `sign` does.
+    """
+    ensure(home)
+    return functools.partial(sign, home)
 
 
 def verify(keys: Sequence[PublicKey], body: bytes, signature: bytes) -> str:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime as dt
-import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -91,12 +90,13 @@ def retention_plan(
 
     Look at the plan, then run `terralimb catalogue retention-run PLAN` while it holds (7 days as shipped).
     """
+    from infra import signing
     from infra.delivery import retention, retention_rules
 
     now = _now()
     with attached() as here:
         rules = retention_rules.read(here.settings.retention or retention_rules.SHIPPED)
-        made = retention.plan(here.catalog, rules, now=now, sign=_signer(here.settings.home))
+        made = retention.plan(here.catalog, rules, now=now, sign=signing.signer(here.settings.home))
         path = out or here.settings.home / "retention" / f"plan-{now:%Y%m%dt%H%M%Sz}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name(f"{path.name}.minisig").write_bytes(made.signature)
@@ -142,7 +142,10 @@ def retention_run(
 
 def reconcile(
     repair: bool = typer.Option(
-        False, "--repair", help="Deliver announcements and pointers anew, enter missing collections; never delete."
+        False,
+        "--repair",
+        help="Deliver announcements and pointers anew, sign what lost its signature, enter missing collections, "
+        "give up uploads begun a week ago; never delete an object.",
     ),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -175,6 +178,7 @@ def backup(as_json: bool = AS_JSON) -> None:
 
     Keep HOME/keys elsewhere: no secret is part of a backup. PostgreSQL is backed up with pg_dump.
     """
+    from infra import signing
     from infra.delivery import backup as backups
     from infra.delivery import care as caring
 
@@ -184,7 +188,7 @@ def backup(as_json: bool = AS_JSON) -> None:
             here.settings.resolved_database_url(),
             store=here.store,
             catalogue_bucket=here.settings.bucket("catalogue"),
-            sign=_signer(here.settings.home),
+            sign=signing.signer(here.settings.home),
             now=now,
         )
         caring.note(here.settings.home, "backup", now=now, outcome=caring.backup_outcome(manifest))
@@ -324,13 +328,6 @@ def attached() -> Iterator["workspace.Workspace"]:
     with installation.attached(chosen, announce=_say_aside) as here:
         database.upgrade(here.settings.resolved_database_url())
         yield here
-
-
-def _signer(home: Path) -> Any:
-    from infra import signing
-
-    signing.ensure(home)
-    return functools.partial(signing.sign, home)
 
 
 def _stores(here: "workspace.Workspace") -> "reconciliation.Stores":

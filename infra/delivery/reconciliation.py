@@ -1,13 +1,14 @@
 """Reconciliation: what the database says, what the store holds and what the feed tells, and every difference."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra import catalog_store, database, object_store, pgstac_index, publication, settings
+from infra import catalog_store, database, object_store, pgstac_index, publication, settings, signing
 
 #: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
 ORPHAN_AGE = dt.timedelta(days=7)
@@ -21,9 +22,9 @@ class Difference(NamedTuple):
     Attributes
     ----------
     kind : str
-        missing_object, size_wrong, orphan_object, feed_missing, feed_unknown, pointer_wrong (of an
-        item), latest_wrong (pointer of a collection) or collection_missing; where the catalogue is in pgstac also
-        index_missing, index_stale or index_wrong.
+        missing_object, size_wrong, signature_missing, orphan_object, unfinished_upload, feed_missing, feed_unknown,
+        pointer_wrong (of an item), latest_wrong (pointer of a collection) or collection_missing; where the catalogue
+        is in pgstac also index_missing, index_stale or index_wrong.
     place : str
         Bucket and key; of the index, collection and item.
     detail : str
@@ -79,12 +80,15 @@ class Stores(NamedTuple):
         Buckets of products and profiles.
     catalogue_bucket : str
         Bucket of collections, pointers and feed.
+    signer : callable or None
+        Signs manifests; None where they are not signed, and nothing is said of signatures then.
     """
 
     catalog: catalog_store.CatalogStore
     store: object_store.ObjectStore
     product_buckets: Sequence[str]
     catalogue_bucket: str
+    signer: publication.Signer | None = None
 
 
 def stores_of(
@@ -111,11 +115,12 @@ def stores_of(
         store=store,
         product_buckets=(chosen.bucket("products"), chosen.bucket("profiles")),
         catalogue_bucket=chosen.bucket("catalogue"),
+        signer=signing.signer(chosen.home),
     )
 
 
 def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reconciliation:
-    """Compare database, store and feed; put right what can be derived, and never delete.
+    """Compare database, store and feed; put right what can be derived, and never delete an object.
 
     Parameters
     ----------
@@ -124,7 +129,8 @@ def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reco
     now : datetime.datetime
         Time; aware.
     repair : bool
-        Whether to deliver announcements and pointers anew and enter collections from the store.
+        Whether to deliver announcements and pointers anew, sign what lost its signature, enter collections from the
+        store and give up uploads nobody will complete.
 
     Returns
     -------
@@ -134,7 +140,7 @@ def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reco
     first = _compared(stores, now)
     if not repair:
         return first
-    _repair(stores, first.differences)
+    _repair(stores, first.differences, now)
     again = _compared(stores, now)
     left = set(again.differences)
     return dataclasses.replace(again, repaired=tuple(found for found in first.differences if found not in left))
@@ -204,7 +210,12 @@ def _compared(stores: Stores, now: dt.datetime) -> Reconciliation:
             wanted[place] = one
     faults = [fault for one in wanted.values() for fault in _object_fault(one, held, stores.store)]
     differences += faults
+    differences += _unsigned(stores, held, wanted.values())
     differences += _orphans(held, named, now)
+    differences += [
+        Difference("unfinished_upload", f"{one.bucket}/{one.key}", f"begun {one.begun.isoformat()}, {one.upload_id}")
+        for one in _unfinished(stores, now)
+    ]
     counted, announced, told = _feed(stores)
     differences += told
     differences += _pointers(stores)
@@ -235,6 +246,23 @@ def _object_fault(
             return
     if one.size is not None and found.size != one.size:
         yield Difference("size_wrong", place, f"{detail}: {found.size} octets, not {one.size}")
+
+
+def _unsigned(
+    stores: Stores,
+    held: dict[tuple[str, str], object_store.StoredObject],
+    wanted: Iterable[catalog_store.NamedObject],
+) -> Iterator[Difference]:
+    for one in wanted if stores.signer is not None else ():
+        key = f"{one.key}{publication.SIGNATURE_SUFFIX}"
+        if one.name == "manifest" and (one.bucket, key) not in held and not stores.store.exists(one.bucket, key):
+            yield Difference("signature_missing", f"{one.bucket}/{key}", f"{one.item_id} r{one.revision}")
+
+
+def _unfinished(stores: Stores, now: dt.datetime) -> Iterator[object_store.UnfinishedUpload]:
+    """Uploads so old that no process is at work on them any more."""
+    for bucket in (*stores.product_buckets, stores.catalogue_bucket):
+        yield from (one for one in stores.store.unfinished_uploads(bucket) if now - one.begun > ORPHAN_AGE)
 
 
 def _orphans(
@@ -316,7 +344,10 @@ def _index(catalog: catalog_store.CatalogStore) -> list[Difference]:
     return [Difference(one.kind, f"pgstac/{one.collection}/{one.item_id}", detail[one.kind]) for one in found]
 
 
-def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
+def _repair(stores: Stores, differences: Sequence[Difference], now: dt.datetime) -> None:
+    for upload in list(_unfinished(stores, now)):
+        stores.store.give_up(upload)
+    _sign(stores, differences)
     lost = {one.place for one in differences if one.kind == "feed_missing"}
     for told in _delivered(stores.catalog) if lost else ():
         if f"{stores.catalogue_bucket}/{publication.announcement_key(told)}" in lost:
@@ -336,3 +367,17 @@ def _repair(stores: Stores, differences: Sequence[Difference]) -> None:
             key = one.place.partition("/")[2]
             stores.catalog.put_collection(json.loads(stores.store.read(stores.catalogue_bucket, key)))
     publication.deliver_outbox(store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket)
+
+
+def _sign(stores: Stores, differences: Sequence[Difference]) -> None:
+    """Sign anew what lost its signature; a manifest that is not what was published stays unsigned and reported."""
+    lost = {one.place for one in differences if one.kind == "signature_missing"}
+    if not lost or stores.signer is None:
+        return
+    for one in catalog_store.Custody(stores.catalog).objects():
+        if one.name != "manifest" or f"{one.bucket}/{one.key}{publication.SIGNATURE_SUFFIX}" not in lost:
+            continue
+        item = stores.catalog.item(one.item_id, one.revision)
+        if item is not None:
+            with contextlib.suppress(publication.VerificationError, object_store.ObjectMissingError):
+                publication.sign_manifest(item, store=stores.store, signer=stores.signer)

@@ -1,8 +1,5 @@
 """Stage of the publication: a package document to an item of the catalogue, in one transaction."""
 
-import functools
-from pathlib import Path
-
 from infra import archive, publication, signing
 from infra.stages import package_document
 from infra.stages.execution import Unit, UnitResult
@@ -40,13 +37,8 @@ def publish_document(
         key_prefix=archive.product_prefix(document.collection, document.fields.start.isoformat()),
         catalogue_bucket=catalogue,
         stream=stream,
-        signer=_signer(workspace.settings.home),
+        signer=signing.signer(workspace.settings.home),
     )
-
-
-def _signer(home: Path) -> publication.Signer:
-    signing.ensure(home)
-    return functools.partial(signing.sign, home)
 
 
 def _publish_collection(

@@ -66,7 +66,7 @@ class Desk:
 
     @property
     def stores(self) -> reconciliation.Stores:
-        return reconciliation.Stores(self.catalog, self.store, (self.bucket,), self.cat)
+        return reconciliation.Stores(self.catalog, self.store, (self.bucket,), self.cat, signer=self.sign)
 
     def publish(self, body: bytes, *, item_id: str = NAME, at: dt.datetime = NOON) -> publication.Publication:
         return publication.publish_package(
@@ -325,20 +325,45 @@ def test_every_kind_of_difference_is_found_and_repair_deletes_nothing(desk: Desk
     )
     staging.delete(desk.cat, publication.feed_key(1))
     staging.delete(desk.bucket, done.keys["data.tif"])
+    signature = f"{done.keys['MANIFEST.json']}{publication.SIGNATURE_SUFFIX}"
+    staging.delete(desk.bucket, signature)
+    desk.store._client.create_multipart_upload(Bucket=desk.bucket, Key="killed/data.tif")
     desk.store.put_new(desk.cat, publication.feed_key(99), b"{}", media_type="text/plain")
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=8)
-    repairable = ["collection_missing", "feed_missing", "latest_wrong", "pointer_wrong"]
+    repairable = [
+        "collection_missing", "feed_missing", "latest_wrong", "pointer_wrong", "signature_missing", "unfinished_upload",
+    ]  # fmt: skip
     assert desk.differences(soon) == sorted([*repairable, "feed_unknown", "missing_object", "orphan_object"])
-    assert "orphan_object" not in desk.differences()
+    assert not {"orphan_object", "unfinished_upload"} & set(desk.differences())
     before = {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
     report = reconciliation.reconcile(desk.stores, now=soon, repair=True)
     assert sorted(one.kind for one in report.repaired) == repairable
     assert sorted(one.kind for one in report.differences) == ["feed_unknown", "missing_object", "orphan_object"]
     assert before <= {found.key for bucket in (desk.bucket, desk.cat) for found in desk.store.list(bucket)}
     assert (report.database, report.store, report.feed, report.announcements) == (6, 5, 2, 2)
+    signed = desk.store.read(desk.bucket, signature)
+    manifest = desk.store.read(desk.bucket, done.keys["MANIFEST.json"])
+    assert signing.verify(signing.public_keys(desk.home), manifest, signed) == f"{NAME} {done.content_sha256}"
+    assert list(desk.store.unfinished_uploads(desk.bucket)) == []
     assert reconciliation.last_counts(desk.home) == "not measured"
     reconciliation.write_report(desk.home, report)
     assert reconciliation.last_counts(desk.home)["differences"] == 3
+
+
+def test_a_manifest_that_is_not_what_was_published_is_never_signed(desk: Desk) -> None:
+    done = desk.publish(b"first")
+    staging = object_store.ObjectStore(
+        endpoint=desk.store.endpoint,
+        credentials=desk.store._connection["credentials"],  # type: ignore[arg-type]
+        staging_buckets={desk.bucket},
+    )
+    key = done.keys["MANIFEST.json"]
+    for name in (key, f"{key}{publication.SIGNATURE_SUFFIX}"):
+        staging.delete(desk.bucket, name)
+    desk.store.put_new(desk.bucket, key, b"{}", media_type="application/json")
+    report = reconciliation.reconcile(desk.stores, now=NOON, repair=True)
+    assert "signature_missing" in [one.kind for one in report.differences]
+    assert not desk.store.exists(desk.bucket, f"{key}{publication.SIGNATURE_SUFFIX}")
 
 
 def test_the_drill_publish_back_up_destroy_restore_reconcile_search(desk: Desk) -> None:
