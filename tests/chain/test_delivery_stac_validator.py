@@ -16,10 +16,11 @@ import pystac_client
 import pytest
 import uvicorn
 
-from infra import catalog_store, database, object_store
+from infra import catalog_store, object_store
 from infra.delivery import entitlement, fair_share, identity
 from infra.demonstration import modelled_catalogue
 from products import stac
+from tests import conftest
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
@@ -33,14 +34,16 @@ SECTORS = [fields.sector for fields in modelled_catalogue.collections()]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Address of a running STAC API over a modelled catalogue, and a key for it."""
-    home = tmp_path_factory.mktemp("served")
-    url = f"sqlite:///{home / 'terralimb.sqlite'}"
-    database.upgrade(url)
-    engine = database.engine(url)
-    catalog = catalog_store.CatalogStore(engine)
-    now = dt.datetime.now(dt.UTC)
+def served(
+    tmp_path_factory: pytest.TempPathFactory, catalogue_database: str, databases: conftest.Databases
+) -> Iterator[tuple[str, str]]:
+    """Address of a running STAC API over a modelled catalogue on every kind of database, and a key for it."""
+    with databases.catalogue(catalogue_database) as catalog:
+        yield from _serving(catalog, tmp_path_factory.mktemp("served"))
+
+
+def _serving(catalog: catalog_store.CatalogStore, home: Path) -> Iterator[tuple[str, str]]:
+    engine, now = catalog.engine, dt.datetime.now(dt.UTC)
     for fields in modelled_catalogue.collections():
         catalog.put_collection(stac.build_collection(fields))
     with catalog.writing() as connection:
