@@ -1,7 +1,8 @@
 """Search over HTTP in a catalogue of 100,000 items with eight clients, and what one greedy agency does to another.
 
-Usage: python -m tests.benchmarks.delivery [items, 100000 unless given]. Starts the service as `terralimb serve` does,
-on loopback, and asks it over real connections. Prints one JSON object; exit status 1 where a bar is not met.
+Usage: python -m tests.benchmarks.delivery [items, 100000 unless given] [sqlite, postgresql or pgstac; sqlite unless
+given]. Starts the service as `terralimb serve` does, on loopback, and asks it over real connections. The databases of
+PostgreSQL are this machine's own, with Debian's PostGIS. Prints one JSON object; exit status 1 where a bar is not met.
 """
 
 import asyncio
@@ -21,12 +22,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 
-from infra import catalog_store, database
+from infra import catalog_store, database, pgstac_index
 from infra.delivery import identity
 from infra.demonstration import modelled_catalogue
+from tests import postgis_server
 
 ITEMS = 100_000
+KINDS = ("sqlite", "postgresql", "pgstac")
 CLIENTS = 8
 SECONDS = 20.0
 P95_BAR = 0.050
@@ -223,25 +227,60 @@ def together(times: dict[str, Times]) -> Times:
 # Service
 
 
-def filled(home: Path, count: int) -> list[str]:
-    """Fill a home with a catalogue and make keys of as many agencies as there are clients, and one more.
+@contextlib.contextmanager
+def database_of(kind: str, home: Path) -> Iterator[str]:
+    """Address of an empty database.
 
     Parameters
     ----------
+    kind : str
+        One of `KINDS`.
     home : Path
         Folder of the installation.
+
+    Yields
+    ------
+    str
+        Its address.
+    """
+    if kind == "sqlite":
+        yield f"sqlite:///{home / 'terralimb.sqlite'}"
+        return
+    folder = home / "postgis"
+    folder.mkdir()
+    server, url = postgis_server.start(folder)
+    try:
+        yield url
+    finally:
+        server.stop()
+
+
+def filled(url: str, count: int, kind: str = "sqlite") -> list[str]:
+    """Fill a catalogue and make keys of as many agencies as there are clients, and one more.
+
+    Parameters
+    ----------
+    url : str
+        Address of an empty database.
     count : int
         Items [1].
+    kind : str
+        One of `KINDS`.
 
     Returns
     -------
     list of str
         The keys.
     """
-    url = f"sqlite:///{home / 'terralimb.sqlite'}"
     database.upgrade(url)
     engine = database.engine(url)
-    modelled_catalogue.fill(catalog_store.CatalogStore(engine), count, seed=1)
+    catalog = catalog_store.CatalogStore(engine)
+    modelled_catalogue.fill(catalog, count, seed=1)
+    if kind == "pgstac":
+        pgstac_index.install(catalog)
+    if kind != "sqlite":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM ANALYZE"))
     end = dt.datetime.now(dt.UTC) + _DAY
     return [
         identity.create(engine, agency=f"agency-{at}", sectors=_SECTORS, scopes=("search",), expires_at=end)
@@ -302,11 +341,14 @@ def _wait(server: subprocess.Popen[bytes], port: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else ITEMS
-    with tempfile.TemporaryDirectory(prefix="terralimb-bench-") as folder:
+    count, kind = int(sys.argv[1]) if len(sys.argv) > 1 else ITEMS, (sys.argv[2:] or KINDS)[0]
+    if kind not in KINDS:
+        sys.exit(f"{kind} is none of {', '.join(KINDS)}")
+    with tempfile.TemporaryDirectory(prefix="terralimb-bench-") as folder, database_of(kind, Path(folder)) as url:
         home = Path(folder)
-        *keys, quiet = filled(home, count)
-        with served(home, workers=os.cpu_count() or 1) as port:
+        *keys, quiet = filled(url, count, kind)
+        reach = {**_without_store(home), "TERRALIMB_DATABASE_URL": url}
+        with served(home, workers=os.cpu_count() or 1, environment=reach) as port:
             asyncio.run(_load(port, keys, 3.0, seed=900))
             eight = asyncio.run(_load(port, keys, SECONDS, seed=100))
             alone = together(asyncio.run(_load(port, [quiet], SECONDS, seed=300, pause=0.1)))
@@ -314,6 +356,7 @@ def main() -> None:
     ratio = pressed.summary()["p95"] / alone.summary()["p95"]
     result = {
         "items": count,
+        "database": kind,
         "clients": CLIENTS,
         "load": os.getloadavg()[0],
         "eight clients [ms]": {
