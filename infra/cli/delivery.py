@@ -45,12 +45,16 @@ def serve(
         os.environ.update(installation.environment(here.settings))
         settings.current.cache_clear()
         port = port or daemon.free_port(None)
-        console.print(f"STAC API  http://{host}:{port}/stac/")
-        console.print(f"feed      http://{host}:{port}/feed   (Atom: /feed.atom)")
-        console.print(f"health    http://{host}:{port}/health")
-        console.print("keys      terralimb access create-key --help")
-        console.print("Ctrl-C stops it.")
-        workers.run(host, port, count or workers.COUNT)
+        address = f"http://{host}:{port}"
+
+        def listening() -> None:
+            console.print(f"STAC API  {address}/stac/")
+            console.print(f"feed      {address}/feed   (Atom: /feed.atom)")
+            console.print(f"health    {address}/health")
+            console.print("keys      terralimb access create-key --help")
+            console.print("Ctrl-C stops it.")
+
+        workers.run(host, port, count or workers.COUNT, listening=listening)
 
 
 def fetch(

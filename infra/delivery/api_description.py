@@ -155,7 +155,10 @@ def _own_paths() -> _Document:
             "Announcements after a position",
             "In the order of the catalogue, for ever; keep the cursor and ask again.",
             {"200": _answer("Announcements and where to go on", _JSON, _FEED)},
-            [_query("after", "Cursor to go on from; none for the beginning", {"type": "string"}), *_FEED_PARAMETERS],
+            [
+                _query("after", "Cursor to go on from; none or 0 for the beginning", {"type": "string"}),
+                *_FEED_PARAMETERS,
+            ],
         ),
         "/feed.atom": _operation(
             "The newest announcements for feed readers",

@@ -93,6 +93,8 @@ class Entry:
         Until when the link holds, RFC 3339 UTC.
     cause : str or None
         Why it was refused, one snake-case word of the code.
+    unrecorded : int or None
+        Refusals of the same origin that came too fast before this one to be written one by one [1].
     """
 
     event: Event
@@ -109,11 +111,12 @@ class Entry:
     address: str | None = None
     expires_at: str | None = None
     cause: str | None = None
+    unrecorded: int | None = None
 
     def __post_init__(self) -> None:
         if self.event not in get_args(Event) or self.decision not in get_args(Decision):
             raise ValueError("the event or decision is not one the record knows")
-        for name in ("revision", "size"):
+        for name in ("revision", "size", "unrecorded"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 0):
                 raise ValueError(f"{name} is not a count")

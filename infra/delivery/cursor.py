@@ -1,7 +1,8 @@
 """Positions handed to clients: sealed, so that they tell nothing of what their holder may not see.
 
 A position in the feed, or the end of a page, holds numbers that count everybody's items. Sealed for one agency it
-means something here and nothing elsewhere, and the same position always gives the same text.
+means something here and nothing elsewhere, and the same position always gives the same text. It is filled up to a
+multiple of 32 octets first, for how long a number is tells how large it is.
 """
 
 import base64
@@ -13,8 +14,13 @@ from pathlib import Path
 from cryptography import exceptions
 from cryptography.hazmat.primitives.ciphers import aead
 
+#: What people write for "from the beginning"; no sealed position is that short.
+BEGINNING = "0"
+
 _KEY_BITS = 512
 _LONGEST = 4096
+_FILLED_TO = 32
+_FILLING = b"\0"
 
 
 class CursorError(ValueError):
@@ -39,7 +45,7 @@ class CursorSeal:
         Parameters
         ----------
         position : bytes
-            What it says.
+            What it says; it does not end with NUL.
         agency : str
             Whom it is given to.
         purpose : str
@@ -50,7 +56,8 @@ class CursorSeal:
         str
             Text for an address.
         """
-        sealed = self._cipher.encrypt(position, [purpose.encode(), agency.encode()])
+        filled = position + _FILLING * (-len(position) % _FILLED_TO)
+        sealed = self._cipher.encrypt(filled, [purpose.encode(), agency.encode()])
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def unseal(self, text: str, *, agency: str, purpose: str) -> bytes:
@@ -79,7 +86,7 @@ class CursorSeal:
             if len(text) > _LONGEST:
                 raise ValueError
             sealed = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-            return self._cipher.decrypt(sealed, [purpose.encode(), agency.encode()])
+            return self._cipher.decrypt(sealed, [purpose.encode(), agency.encode()]).rstrip(_FILLING)
         except (binascii.Error, ValueError, exceptions.InvalidTag):
             raise CursorError("the position is none that this service gave to this agency") from None
 

@@ -2,8 +2,9 @@
 
 Search, item, count, collection, feed and download all ask here; nothing else decides. Nobody sees anything by default.
 An agency sees the items of its sectors and, where it is limited to districts, only those whose every district lies in
-its own: an item of several districts would show a neighbour's. Codes are those of GB/T 2260, where a code that ends
-in pairs of zeros stands for everything that begins with what is before them.
+its own: an item of several districts would show a neighbour's. Codes are those of GB/T 2260 (province, prefecture and
+county, two digits each), with township and village behind them (three digits each); parts that are all zeros at the
+end stand for everything that begins with what is before them.
 """
 
 import dataclasses
@@ -19,8 +20,8 @@ Scope = Literal["search", "download", "feed", "operate"]
 #: Everything an identity can be allowed to do.
 SCOPES: tuple[Scope, ...] = ("search", "download", "feed", "operate")
 
-_PAIR = 2
-_SHORTEST_CODE = 2
+#: Digits of province, prefecture and county, each of a pair; what is behind comes in threes.
+_COUNTY, _PAIR, _THREE = 6, 2, 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,16 @@ def code_stem(code: str) -> str:
     Parameters
     ----------
     code : str
-        Code of GB/T 2260, six digits or more.
+        Code of six digits, or of nine or twelve with township and village.
 
     Returns
     -------
     str
-        The code without the pairs of zeros at its end; at least the two digits of the province.
+        The code without the parts at its end that are all zeros; at least the two digits of the province.
     """
-    while len(code) > _SHORTEST_CODE and code.endswith("00"):
+    while len(code) > _COUNTY and code.endswith("0" * _THREE):
+        code = code[:-_THREE]
+    while _PAIR < len(code) <= _COUNTY and code.endswith("0" * _PAIR):
         code = code[:-_PAIR]
     return code
 

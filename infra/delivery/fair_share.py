@@ -57,6 +57,62 @@ class _Share:
     inside: int = 0
 
 
+class Refusals:
+    """Refusals that are written down: a few of each origin, the rest by their number.
+
+    Whoever is refused costs a line of the record, which waits for the disk. So that nobody can fill the disk or hold
+    others up with them, an origin has a slow bucket of its own; what is above it is counted, and the number goes into
+    its next line. Belongs to one event loop.
+
+    Parameters
+    ----------
+    limits : Limits
+        Rate and burst of refusals of one origin.
+    clock : callable
+        Monotonic time [s].
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._shares = FairShare(limits, clock)
+        self._unrecorded: dict[str, int] = {}
+
+    def counted(self, origin: str) -> int:
+        """Count a refusal that is to be written down.
+
+        Parameters
+        ----------
+        origin : str
+            Whose.
+
+        Returns
+        -------
+        int
+            Refusals of this origin before it that were not written down [1].
+
+        Raises
+        ------
+        TooManyRequestsError
+            It is not to be written down, and was counted.
+        """
+        try:
+            self._shares.spend(origin)
+        except TooManyRequestsError:
+            self._unrecorded[origin] = self._unrecorded.get(origin, 0) + 1
+            raise
+        return self._unrecorded.pop(origin, 0)
+
+    def overdue(self) -> dict[str, int]:
+        """Give the numbers of those whose bucket has filled again, which are then forgotten here.
+
+        Returns
+        -------
+        dict
+            Refusals not written down, by origin.
+        """
+        rested = [origin for origin in self._unrecorded if self._shares.is_full(origin)]
+        return {origin: self._unrecorded.pop(origin) for origin in rested}
+
+
 class FairShare:
     """Shares of the service by agency; belongs to one event loop.
 
@@ -92,8 +148,8 @@ class FairShare:
         TooManyRequestsError
             The bucket is empty or the line is full.
         """
-        share = self._share(agency)
-        self._spend(share)
+        self.spend(agency)
+        share = self._shares[agency]
         if share.inside >= self.limits.places + self.limits.waiting:
             raise TooManyRequestsError(1.0)
         share.inside += 1
@@ -119,10 +175,41 @@ class FairShare:
                 return
             del self._shares[idle]
 
-    def _spend(self, share: _Share) -> None:
-        now = self.clock()
-        share.tokens = min(self.limits.burst, share.tokens + (now - share.refilled_at) * self.limits.rate)
-        share.refilled_at = now
+    def spend(self, agency: str) -> None:
+        """Take one request out of an agency's bucket.
+
+        Parameters
+        ----------
+        agency : str
+            Who asks.
+
+        Raises
+        ------
+        TooManyRequestsError
+            The bucket is empty.
+        """
+        share = self._refilled(agency)
         if share.tokens < 1.0:
             raise TooManyRequestsError((1.0 - share.tokens) / self.limits.rate)
         share.tokens -= 1.0
+
+    def is_full(self, agency: str) -> bool:
+        """Tell whether an agency has rested until its bucket was full again.
+
+        Parameters
+        ----------
+        agency : str
+            Whose.
+
+        Returns
+        -------
+        bool
+            Whether it is full.
+        """
+        return self._refilled(agency).tokens >= self.limits.burst
+
+    def _refilled(self, agency: str) -> _Share:
+        share, now = self._share(agency), self.clock()
+        share.tokens = min(self.limits.burst, share.tokens + (now - share.refilled_at) * self.limits.rate)
+        share.refilled_at = now
+        return share

@@ -33,7 +33,7 @@ class FeedRequest:
     Attributes
     ----------
     after : str or None
-        Position of the last announcement seen; None for the beginning.
+        Position of the last announcement seen; None or `cursor.BEGINNING` for the beginning.
     sector, product, adcode : str or None
         Only announcements of this sector, product, or district (code of GB/T 2260 and what lies within).
     stream : str
@@ -58,14 +58,14 @@ class FeedPage:
     ----------
     announcements : tuple of dict
         In feed order, each with its ``cursor``.
-    cursor : str or None
+    cursor : str
         Position to go on from; that asked from where nothing is new.
     more : bool
         Whether there is more already.
     """
 
     announcements: tuple[dict[str, Any], ...]
-    cursor: str | None
+    cursor: str
     more: bool
 
 
@@ -107,12 +107,12 @@ class Feed:
             The position was not given to this agency.
         """
         after = 0
-        if request.after:
+        if request.after and request.after != cursor.BEGINNING:
             after = int(self.seal.unseal(request.after, agency=principal.agency, purpose=_PURPOSE))
         limit = max(1, min(request.limit, PAGE_LIMIT))
         rows = self._rows(principal, request, after=after, limit=limit + 1, newest_first=False)
         told = tuple(self._told(row, principal, address) for row in rows[:limit])
-        position = told[-1]["cursor"] if told else request.after
+        position = told[-1]["cursor"] if told else self._position(after, principal)
         return FeedPage(told, position, len(rows) > limit)
 
     def newest(
@@ -151,14 +151,16 @@ class Feed:
             return list(connection.execute(statement.where(*conditions).order_by(order).limit(limit)))
 
     def _told(self, row: Any, principal: entitlement.Principal, address: Callable[..., str]) -> dict[str, Any]:
-        position = self.seal.seal(str(row.sequence).encode(), agency=principal.agency, purpose=_PURPOSE)
         payload = json.loads(row.payload)
         item, revision = payload["id"], str(payload["revision"])
         payload["links"] = [
             {"rel": "item", "href": address("stac", "collections", row.collection, "items", item)},
             {"rel": "manifest", "href": address("download", item, revision, "MANIFEST.json")},
         ]
-        return {"cursor": position, **payload}
+        return {"cursor": self._position(row.sequence, principal), **payload}
+
+    def _position(self, sequence: int, principal: entitlement.Principal) -> str:
+        return self.seal.seal(str(sequence).encode(), agency=principal.agency, purpose=_PURPOSE)
 
 
 def _conditions(request: FeedRequest) -> list[Any]:

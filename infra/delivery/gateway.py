@@ -73,6 +73,8 @@ class Parts:
         Recognizes who asks.
     limits : fair_share.Limits
         What one agency may use.
+    refusals : fair_share.Limits
+        Refusals of one origin that are written down and answered as such; what is above is told to come back later.
     clock : callable
         Tells the time.
     """
@@ -82,6 +84,7 @@ class Parts:
     home: Path
     identities: identity.Identities
     limits: fair_share.Limits = dataclasses.field(default_factory=fair_share.Limits)
+    refusals: fair_share.Limits = dataclasses.field(default_factory=lambda: fair_share.Limits(rate=1.0, burst=60))
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
 
@@ -135,6 +138,7 @@ class _Gate:
         self.parts = parts
         self.record = record
         self.shares = fair_share.FairShare(parts.limits, time.monotonic)
+        self.refusals = fair_share.Refusals(parts.refusals, time.monotonic)
         self._threads_limited = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,13 +150,17 @@ class _Gate:
             await self.inner(scope, receive, send)
             return
         scope["request_id"] = secrets.token_hex(8)
-        started = False
+        started, head = False, scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}
 
         async def guarded(message: Any) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", ()), *_HEADERS, _request_id(scope)]
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -164,20 +172,21 @@ class _Gate:
                 await _failure(scope)(scope, receive, guarded)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._refusal(scope)
-        if answer is not None:
-            await answer(scope, receive, send)
-            return
-        principal = scope.get("principal")
+        await self._note_overdue(scope)
         try:
+            answer = await self._refusal(scope)
+            if answer is not None:
+                await answer(scope, receive, send)
+                return
+            principal = scope.get("principal")
             async with self.shares.taken(principal.agency if principal else f"open {_client(scope)}"):
-                await self.inner(scope, receive, send)
+                await (await self._denial(scope) or self.inner)(scope, receive, send)
         except fair_share.TooManyRequestsError as error:
             wait = {"Retry-After": str(math.ceil(error.retry_after))}
             await _error(429, "TooManyRequests", str(error), wait)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> responses.Response | None:
-        """Why the request goes no further; None where it does, with its principal in the scope."""
+        """Why the request is nobody's; None where it goes on, with its principal in the scope."""
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > _BODY_LIMIT or b"transfer-encoding" in headers:
@@ -191,30 +200,53 @@ class _Gate:
                 self.parts.identities.authenticate, text, now=self.parts.clock()
             )
         except identity.IdentityRefusedError as error:
-            await self._note(scope, "authenticate", error.cause, key_id=error.key_id)
+            await self._note(scope, f"open {_client(scope)}", error.cause, key_id=error.key_id)
             challenge = {"WWW-Authenticate": 'Bearer realm="terralimb"'}
             return _error(401, "Unauthorized", str(error), challenge)
         scope["principal"] = principal
+        return None
+
+    async def _denial(self, scope: Scope) -> responses.Response | None:
+        """Why whoever asks does not get it; None where they may."""
         if b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
             return _error(400, "BadRequest", "a parameter holds no NUL")
         if "\x00" in scope["path"]:
             return _error(404, "NotFound", "there is nothing at this address")
-        needed = _scope_of(scope["path"])
-        if needed is not None and needed not in principal.scopes:
-            await self._note(scope, "authenticate", "scope_missing", agency=principal.agency, key_id=principal.key_id)
-            return _error(403, "Forbidden", f"this key is not allowed to {needed}")
-        return None
+        principal, needed = scope.get("principal"), _scope_of(scope["path"])
+        if principal is None or needed is None or needed in principal.scopes or scope["path"] in OPEN_PATHS:
+            return None
+        said = {"agency": principal.agency, "key_id": principal.key_id}
+        await self._note(scope, f"agency {principal.agency}", "scope_missing", **said)
+        return _error(403, "Forbidden", f"this key is not allowed to {needed}")
 
-    async def _note(self, scope: Scope, event: audit.Event, cause: str, **said: Any) -> None:
+    async def _note(self, scope: Scope, origin: str, cause: str, **said: Any) -> None:
+        """Write a refusal down; raises `fair_share.TooManyRequestsError` where there were too many of this origin."""
+        before = self.refusals.counted(origin)
         entry = audit.Entry(
-            event=event,
+            event="authenticate",
             decision="refused",
             cause=cause,
             request_id=scope["request_id"],
             address=_client(scope),
+            unrecorded=before or None,
             **said,
         )
         await concurrency.run_in_threadpool(self.record.record, entry, now=self.parts.clock())
+
+    async def _note_overdue(self, scope: Scope) -> None:
+        """Write down how many were refused unrecorded of those who have not come back."""
+        for origin, number in self.refusals.overdue().items():
+            kind, _, name = origin.partition(" ")
+            who: dict[str, Any] = {"agency": name} if kind == "agency" else {"address": name}
+            entry = audit.Entry(
+                event="authenticate",
+                decision="refused",
+                cause="too_many",
+                request_id=scope["request_id"],
+                unrecorded=number,
+                **who,
+            )
+            await concurrency.run_in_threadpool(self.record.record, entry, now=self.parts.clock())
 
 
 _HEADERS = (
@@ -241,7 +273,7 @@ class _Pages:
             )
         except (cursor.CursorError, ValueError) as error:
             return _error(400, "BadRequest", str(error))
-        following = request.url.include_query_params(after=page.cursor) if page.cursor else request.url
+        following = request.url.include_query_params(after=page.cursor)
         body = {"announcements": page.announcements, "cursor": page.cursor, "more": page.more, "next": str(following)}
         return responses.JSONResponse(body)
 
@@ -446,5 +478,6 @@ async def _not_found(_request: requests.Request, _error_raised: Exception) -> re
     return _error(404, "NotFound", "there is nothing at this address")
 
 
-async def _not_allowed(_request: requests.Request, _error_raised: Exception) -> responses.Response:
-    return _error(405, "MethodNotAllowed", "this address does not take that method")
+async def _not_allowed(_request: requests.Request, error: Exception) -> responses.Response:
+    headers = dict(getattr(error, "headers", None) or {})
+    return _error(405, "MethodNotAllowed", "this address does not take that method", headers)

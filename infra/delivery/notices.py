@@ -324,7 +324,11 @@ class Notices:
         infra.delivery.cursor.CursorError
             The position was not given to this agency.
         """
-        at = 0 if not after else int(seal.unseal(after, agency=principal.agency, purpose=_PURPOSE))
+        at = (
+            0
+            if not after or after == cursor.BEGINNING
+            else int(seal.unseal(after, agency=principal.agency, purpose=_PURPOSE))
+        )
         limit = max(1, min(limit, PAGE_LIMIT))
         rows = _rows(self.catalog.engine, after=at, limit=None)
         mine = [(sequence, shown) for sequence, one in rows if (shown := _shown(principal, one)) is not None]
@@ -333,7 +337,7 @@ class Notices:
             return seal.seal(str(sequence).encode(), agency=principal.agency, purpose=_PURPOSE)
 
         told = [(sealed(sequence), one) for sequence, one in mine[:limit]]
-        return told, told[-1][0] if told else after or sealed(0), len(mine) > limit
+        return told, told[-1][0] if told else sealed(at), len(mine) > limit
 
     def _collections(self, connection: sa.Connection, subjects: Sequence[str]) -> dict[str, str]:
         """Sector by collection of what was named: collections by their identity, or products by their code."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 #: One for each core, for a search is work and not waiting.
 COUNT = min(4, os.cpu_count() or 1)
@@ -22,11 +22,15 @@ _DEATHS, _WITHIN = 5, 120.0
 _PATIENCE = 15.0
 
 
+class AddressTakenError(Exception):
+    """Nobody can listen at this address."""
+
+
 class WorkersDiedError(Exception):
     """The processes die again and again."""
 
 
-def run(host: str, port: int, count: int = COUNT) -> None:
+def run(host: str, port: int, count: int = COUNT, *, listening: Callable[[], None] = lambda: None) -> None:
     """Answer until SIGTERM or SIGINT.
 
     Parameters
@@ -37,17 +41,23 @@ def run(host: str, port: int, count: int = COUNT) -> None:
         Port.
     count : int
         Processes [1].
+    listening : callable
+        Called once the address is ours.
 
     Raises
     ------
+    AddressTakenError
+        Somebody listens there already.
     WorkersDiedError
         They die again and again; what they say stands on stderr.
     """
+    _refuse_shared(host, port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(_bound(host, port)) for _ in range(count)]
+        listening()
         processes = [stack.enter_context(_running(each)) for each in sockets]
         died: list[float] = []
         while not stop.wait(0.2):
@@ -61,13 +71,26 @@ def run(host: str, port: int, count: int = COUNT) -> None:
                 processes[at] = stack.enter_context(_running(sockets[at]))
 
 
+def _refuse_shared(host: str, port: int) -> None:
+    """Let nobody else have the port: a stranger that shares as we do would take every other connection unseen."""
+    with _socket(host) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise AddressTakenError(f"{host}, port {port}: {error.strerror}; choose another with --port") from None
+
+
 def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found = _socket(host)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     found.bind((host, port))
     found.listen(2048)
+    return found
+
+
+def _socket(host: str) -> socket.socket:
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return found
 
 

@@ -187,6 +187,7 @@ def _parts(home: Path) -> tuple[gateway.Parts, dict[str, str | None]]:
         home=home,
         identities=identity.Identities(engine),
         limits=fair_share.Limits(rate=1e6, burst=1_000_000, places=8),
+        refusals=fair_share.Limits(rate=1e6, burst=1_000_000),
     )
     return parts, keys
 

@@ -74,3 +74,13 @@ def test_a_killed_process_is_replaced_and_all_end_together(service: tuple[subpro
     parent.send_signal(signal.SIGTERM)
     assert parent.wait(30) == 0
     assert waited(lambda: not any(child.is_running() and child.status() != "zombie" for child in last.values()))
+
+
+def test_nobody_shares_the_port_of_a_running_service(service: tuple[subprocess.Popen[bytes], int]) -> None:
+    _parent, port = service
+    assert waited(lambda: healthy(port))
+    words = f"from infra.delivery import workers; workers.run('127.0.0.1', {port}, 1, listening=lambda: print('mine'))"
+    second = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 1
+    assert f"127.0.0.1, port {port}: Address already in use; choose another with --port" in second.stderr
+    assert "mine" not in second.stdout

@@ -1,10 +1,11 @@
 """The service as a client meets it: who is let in, what each sees over every way of asking, how refusals read."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra import catalog_store, object_store
-from infra.delivery import entitlement, fair_share, identity
+from infra.delivery import audit, entitlement, fair_share, identity
 from infra.demonstration import modelled_catalogue
 from products import stac
 from tests import conftest
@@ -79,6 +80,7 @@ def _opened(home: Path, catalog: catalog_store.CatalogStore) -> Iterator[Desk]:
         home=home,
         identities=identity.Identities(engine),
         limits=fair_share.Limits(rate=1e6, burst=1_000_000),
+        refusals=fair_share.Limits(rate=1e6, burst=1_000_000),
         clock=lambda: clock[0],
     )
     with testclient.TestClient(gateway.application(parts), base_url="http://service.test") as client:
@@ -308,6 +310,80 @@ def test_an_agency_that_asks_too_fast_is_told_when_to_come_back_and_others_are_n
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 2
         assert client.get("/stac/", headers={"Authorization": f"Bearer {other}"}).status_code == 200
+
+
+@contextlib.contextmanager
+def impatient(desk: Desk, **limits: Any) -> Iterator[tuple[testclient.TestClient, Callable[[], list[audit.Entry]]]]:
+    """A service of its own that writes few refusals down, and what it writes."""
+    home = desk.home / f"impatient-{len(list(desk.home.iterdir()))}"
+    home.mkdir()
+    parts = dataclasses.replace(desk.parts, home=home, **limits)
+    with testclient.TestClient(gateway.application(parts), base_url="http://service.test") as client:
+        yield client, lambda: [line.entry for line in audit.lines(home / "audit")]
+
+
+def test_whoever_is_refused_again_and_again_is_told_to_wait_written_down_by_number_and_keeps_nobody_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {"Authorization": f"Bearer {desk.key()}x"}
+    now = [0.0]
+    monkeypatch.setattr(gateway.time, "monotonic", lambda: now[0])
+    with impatient(desk, refusals=fair_share.Limits(rate=0.1, burst=3)) as (client, recorded):
+        answers = [client.get("/stac/", headers=wrong).status_code for _ in range(8)]
+        assert answers == [401] * 3 + [429] * 5
+        assert [entry.unrecorded for entry in recorded()] == [None] * 3
+        assert client.get("/stac/", headers={"Authorization": f"Bearer {desk.key()}"}).status_code == 200
+        now[0] += 10.0
+        assert [client.get("/stac/", headers=wrong).status_code for _ in range(3)] == [401, 429, 429]
+        assert recorded()[-1].unrecorded == 5
+        now[0] += 60.0
+        assert client.get("/health").status_code == 200
+        assert (recorded()[-1].cause, recorded()[-1].unrecorded) == ("too_many", 2)
+        assert sum(1 + (entry.unrecorded or 0) for entry in recorded()) == 11 + 1
+
+
+def test_requests_without_the_scope_use_up_the_agencys_share_and_are_written_down_by_number(desk: Desk) -> None:
+    poor = {"Authorization": f"Bearer {desk.key(agency='poor', scopes=['feed'])}"}
+    of_agency, refusals = fair_share.Limits(rate=0.01, burst=5), fair_share.Limits(rate=0.01, burst=2)
+    with impatient(desk, limits=of_agency, refusals=refusals) as (client, recorded):
+        answers = [client.get("/stac/search", headers=poor).status_code for _ in range(5)]
+        assert answers == [403, 403, 429, 429, 429]
+        assert client.get("/feed", headers=poor).status_code == 429
+        assert [(entry.cause, entry.agency) for entry in recorded()] == [("scope_missing", "poor")] * 2
+
+
+def test_an_open_address_is_open_to_a_key_that_may_do_little(desk: Desk) -> None:
+    poor = desk.key(scopes=["feed"])
+    assert [desk.get(path, poor).status_code for path in sorted(gateway.OPEN_PATHS)] == [200] * len(gateway.OPEN_PATHS)
+
+
+@pytest.mark.parametrize(
+    "path", ["/stac/", "/stac/search?limit=2", "/stac/collections", "/feed", "/health", "/nothing"]
+)
+def test_head_says_what_get_would_without_the_body(desk: Desk, path: str) -> None:
+    headers = {"Authorization": f"Bearer {desk.key()}"}
+    got, head = desk.client.get(path, headers=headers), desk.client.head(path, headers=headers)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert int(head.headers["content-length"]) == len(got.content)
+
+
+def test_a_method_that_is_not_taken_is_answered_with_those_that_are(desk: Desk) -> None:
+    refused = desk.client.delete("/feed", headers={"Authorization": f"Bearer {desk.key()}"})
+    assert refused.status_code == 405
+    assert "GET" in refused.headers["allow"]
+
+
+def test_the_feed_begins_at_nothing_and_at_zero_alike_and_positions_are_of_one_length(desk: Desk) -> None:
+    key = desk.key()
+    whole = desk.get("/feed?limit=1000", key).json()
+    assert desk.get("/feed?limit=1000&after=0", key).json()["announcements"] == whole["announcements"]
+    assert len(whole["announcements"]) > 10
+    assert len({len(told["cursor"]) for told in whole["announcements"]}) == 1
+    nothing = desk.get("/feed?product=none", key).json()
+    assert nothing["announcements"] == []
+    again = desk.get(f"/feed?limit=1000&after={nothing['cursor']}", key).json()
+    assert again["announcements"] == whole["announcements"]
 
 
 def test_what_fails_inside_is_not_told_to_the_client(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> gateway.Parts:
         home=home,
         identities=identity.Identities(engine),
         limits=fair_share.Limits(rate=1e6, burst=1_000_000),
+        refusals=fair_share.Limits(rate=1e6, burst=1_000_000),
         clock=lambda: NOW,
     )
 
