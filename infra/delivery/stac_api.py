@@ -24,7 +24,7 @@ from stac_fastapi.extensions.filter.filter import FilterConformanceClasses
 from stac_fastapi.types import config, core, errors, rfc3339
 from stac_fastapi.types.search import BaseSearchPostRequest
 
-from infra import catalog_store
+from infra import catalog_store, publication
 from infra.delivery import cql2_condition, cursor, entitlement, filter_limit, item_search, notices, queryable
 from products import notice, stac, streams
 
@@ -482,6 +482,9 @@ def _served_item(item: catalog_store.CatalogItem, address: Callable[..., str]) -
         {"rel": "self", "type": GEOJSON, "href": address("collections", item.collection, "items", item.item_id)},
         *kept,
     ]
+    if item.revision > 1:
+        before = address("download", item.item_id, str(item.revision - 1), publication.ITEM_NAME, above=True)
+        document["links"].append({"rel": "predecessor-version", "type": GEOJSON, "href": before})
     files = address("download", item.item_id, str(item.revision), above=True)
     document["assets"] = {
         name: {**asset, "href": f"{files}/{urllib.parse.quote(name, safe='')}"}

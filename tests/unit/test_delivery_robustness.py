@@ -1,6 +1,8 @@
 """Questions that once ended the service or were answered with a failure of its own, and what it says of itself."""
 
+import dataclasses
 import datetime as dt
+import itertools
 import json
 import re
 import time
@@ -290,3 +292,20 @@ def test_no_text_of_the_description_becomes_markup() -> None:
     operation = {"summary": "<b>", "security": [], "responses": {"200": {"description": "<i>"}}}
     page = api_description.page({"info": {"title": "<u>"}, "paths": {"/<s>": {"get": operation}}})
     assert not re.search("<[busi]>", page)
+
+
+def test_a_revision_leads_to_the_one_before_it_and_the_first_to_none(
+    parts: gateway.Parts, client: testclient.TestClient
+) -> None:
+    changed, first = itertools.islice(modelled_catalogue.entries(12, seed=3), 2)
+    parts.catalog.publish(dataclasses.replace(changed, content_sha256="e" * 64), published_at=NOW)
+
+    def before(entry: catalog_store.CatalogEntry) -> list[str]:
+        item = client.get(f"/stac/collections/{entry.collection}/items/{entry.item_id}").json()
+        return [link["href"] for link in item["links"] if link["rel"] == "predecessor-version"]
+
+    assert before(first) == []
+    assert before(changed) == [f"http://service.test/download/{changed.item_id}/1/item.json"]
+    answer = client.get(before(changed)[0], follow_redirects=False)
+    assert answer.status_code == 307
+    assert parts.catalog.item(changed.item_id, 1).item_key in answer.headers["location"]  # type: ignore[union-attr]
