@@ -917,18 +917,18 @@ def test_no_order_is_taken_and_nothing_is_told_without_the_certificate(agencies:
     shell = [str(object_store_server.binary()), "shell"]
     shell += [f"-{part}=127.0.0.1:{ports[part]}.{ports[part] + 10000}" for part in ("master", "filer")]
     own = agencies.server.home / "object_store"
-    assert "agency-a" in _shell_says(shell, own)  # with the certificate the same words do tell
-    assert "agency-a" not in _shell_says(shell, tmp_path)
+    assert "agency-a" in _shell_says(shell, own, patience=60)  # with the certificate the same words do tell
+    assert "agency-a" not in _shell_says(shell, tmp_path, patience=8)
 
 
-def _shell_says(shell: list[str], folder: Path) -> str:
+def _shell_says(shell: list[str], folder: Path, *, patience: float) -> str:
     """What the server's own shell is told in a folder, which may hold a certificate; it waits for ever without."""
     with subprocess.Popen(
         shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,
         env={"PATH": "/usr/bin", "HOME": str(folder)}, text=True,
     ) as process:  # fmt: skip
         try:
-            return process.communicate(f"fs.ls /buckets/{AGENCIES}\nexit\n", timeout=8)[0]
+            return process.communicate(f"fs.ls /buckets/{AGENCIES}\nexit\n", timeout=patience)[0]
         except subprocess.TimeoutExpired:
             process.kill()
             return process.communicate()[0]
