@@ -44,6 +44,12 @@ _SPATIAL: Mapping[str, Callable[[Any, Any], Any]] = {
     "s_overlaps": shapely.overlaps,
 }
 _FOLDED = "casei"
+_EQUALITY = frozenset({"=", "<>"})
+_PYTHON_KINDS: Mapping[str, tuple[type, ...]] = {"text": (str,), "number": (int, float), "boolean": (bool,)}
+
+_GEOMETRY_TYPES = (
+    "Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"
+)  # fmt: skip
 
 Language = Literal["cql2-text", "cql2-json"]
 
@@ -233,7 +239,7 @@ def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connecti
         return _codes(operation, arguments)
     match operation:
         case "isNull":
-            return _missing(arguments[0])
+            return _missing(arguments[0], connection)
         case "like":
             return _like(arguments)
         case "between":
@@ -245,27 +251,28 @@ def _predicate(operation: str, arguments: Sequence[Any], connection: sa.Connecti
 
 
 def _listed(subject: Any, values: Any) -> Any:
-    """Whether a property is one of a list; texts and numbers are looked up apart where it may be either."""
+    """Whether a property is one of a list."""
     if not isinstance(values, list) or any(_is_property(value) for value in values):
         raise FilterError("in compares a property with a list of values")
     if len(values) > VALUES_LIMIT:
         raise FilterError(f"in takes at most {VALUES_LIMIT} values")
     name = _bare(subject)
-    folded = name is not subject
-    wanted: dict[bool, list[Any]] = {}
-    for value in values:
-        literal = _literal(name, _bare(value) if folded else value)
-        wanted.setdefault(isinstance(literal, str), []).append(str(literal).casefold() if folded else literal)
-    columns = [(_folded(_column(name)) if folded else _column(name, found[0]), found) for found in wanted.values()]
-    return sa.or_(sa.false(), *(column.in_(found) for column, found in columns))
+    if name is subject:
+        return _column(name).in_([_literal(name, value) for value in values])
+    return _folded(name).in_([_folded_literal(name, value) for value in values])
 
 
-def _missing(argument: Any) -> Any:
-    found = queryable.queryable(_name(argument))
-    if found.column is None:
-        return sa.false()
-    absent = found.column.is_(None)
-    return absent if found.number is None else sa.and_(absent, found.number.is_(None))
+def _missing(argument: Any, connection: sa.Connection) -> Any:
+    """Whether an item has no such property, or null there; none of the codes is no codes."""
+    found, item = _queryable(argument), catalog_store.item_table.c
+    if found.kind == "codes":
+        combination = catalog_store.district_set_table.c
+        none = item.district_set.in_(sa.select(combination.number).where(combination.codes == ""))
+        return sa.or_(item.district_set.is_(None), none)
+    if found.kind == "geometry":
+        unknown = catalog_store.footprints_without_geometry(connection)
+        return queryable.one_of(connection, item.footprint, unknown) if unknown else sa.false()
+    return found.absent
 
 
 def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
@@ -275,27 +282,26 @@ def _comparison(operation: str, arguments: Sequence[Any]) -> Any:
     if not _is_property(left):
         raise FilterError("one side of a comparison must be a property")
     name = _bare(left)
-    folded = name is not left
-    if _is_property(right):
-        if _kind(_bare(right)) != _kind(name):
-            raise FilterError(f"{_name(name)} and {_name(_bare(right))} are of different kinds")
-        value = _folded(_column(_bare(right))) if folded else _column(_bare(right))
-        return _COMPARISONS[operation](_folded(_column(name)) if folded else _column(name), value)
-    if folded:
-        return _COMPARISONS[operation](_folded(_column(name)), str(_literal(name, _bare(right))).casefold())
-    return _COMPARISONS[operation](_column(name, right), _literal(name, right))
+    kind, folded = _kind(name), name is not left
+    if kind == "boolean" and operation not in _EQUALITY:
+        raise FilterError(f"{_name(name)} is true or false and is compared with = and <> only")
+    column = _folded(name) if folded else _column(name)
+    if not _is_property(right):
+        return _COMPARISONS[operation](column, _folded_literal(name, right) if folded else _literal(name, right))
+    other = _bare(right)
+    if _kind(other) != kind:
+        raise FilterError(f"{_name(name)} and {_name(other)} are of different kinds")
+    return _COMPARISONS[operation](column, _folded(other) if folded else _column(other))
 
 
 def _like(arguments: Sequence[Any]) -> Any:
     subject, pattern = arguments
-    folded = _bare(subject) is not subject
-    column = _column(_bare(subject))
-    text = _bare(pattern)
-    if _kind(_bare(subject)) not in {"text", "other"} or not isinstance(text, str):
+    name, text = _bare(subject), _bare(pattern)
+    if _kind(name) != "text" or not isinstance(text, str):
         raise FilterError("like compares a text property with a pattern")
-    if folded:
-        return sa.func.lower(column).like(queryable.whole_pattern(text.lower()), escape="\\")
-    return queryable.like(column, text)
+    if name is not subject:
+        return _folded(name).like(queryable.whole_pattern(text.lower()), escape="\\")
+    return queryable.like(_column(name), text)
 
 
 def _spatial(operation: str, arguments: Sequence[Any], connection: sa.Connection) -> Any:
@@ -314,9 +320,16 @@ def _temporal(operation: str, arguments: Sequence[Any]) -> Any:
     if not _is_property(left) or _kind(left) != "instant":
         raise FilterError(f"{operation} compares an instant of the item, on its left, with a time")
     item = catalog_store.item_table.c
-    whole = _name(left) == "datetime"
+    asked = _queryable(left)
+    whole = asked is queryable.QUERYABLES["datetime"]
     start, end = (item.start_time, item.end_time) if whole else (_column(left), _column(left))
-    low, high = _interval(right)
+    found = _related(operation, start, end, _interval(right))
+    # An interval open at both ends would be met by what has no time as well.
+    return sa.case((start.is_not(None), found)) if asked.path else found
+
+
+def _related(operation: str, start: Any, end: Any, interval: tuple[str | None, str | None]) -> Any:
+    low, high = interval
     before = sa.true() if high is None else start <= high
     after = sa.true() if low is None else end >= low
     match operation:
@@ -374,34 +387,42 @@ def _is_property(argument: Any) -> bool:
 def _name(argument: Any) -> str:
     if not _is_property(argument):
         raise FilterError(f"{_shown(argument)} stands where a property is wanted")
-    return str(argument["property"]).removeprefix("properties.")
+    return str(argument["property"])
+
+
+def _queryable(argument: Any) -> queryable.Queryable:
+    return queryable.queryable(_name(argument))
 
 
 def _kind(argument: Any) -> str:
-    return queryable.queryable(_name(argument)).kind
+    return _queryable(argument).kind
 
 
-def _column(argument: Any, compared_with: Any = None) -> Any:
-    found = queryable.queryable(_name(argument))
-    if found.number is not None and isinstance(compared_with, (int, float)):
-        return found.number
+def _column(argument: Any) -> Any:
+    found = _queryable(argument)
+    if found.kind in {"array", "object"}:
+        raise FilterError(f"{_name(argument)} is an {found.kind}, of which only IS NULL can be asked")
     if found.column is None:
         raise FilterError(f"{_name(argument)} is compared with the operators of its own kind")
     return found.column
 
 
-def _folded(column: Any) -> Any:
-    return sa.func.lower(column)
+def _folded(argument: Any) -> Any:
+    if _kind(argument) != "text":
+        raise FilterError(f"{_FOLDED} folds a text, which {_name(argument)} is not")
+    return sa.func.lower(_column(argument))
+
+
+def _folded_literal(name: Any, value: Any) -> str:
+    return str(_literal(name, _bare(value))).casefold()
 
 
 def _literal(name: Any, value: Any) -> Any:
     kind = _kind(name)
     if kind == "instant":
         return instant_text(value)
-    if kind == "other" and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return value
-    fits = isinstance(value, str) if kind == "text" else isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits:
+    # Python counts true and false among the numbers.
+    if not isinstance(value, _PYTHON_KINDS.get(kind, ())) or isinstance(value, bool) != (kind == "boolean"):
         raise FilterError(f"{_name(name)} is a {kind} and cannot be compared with {_shown(value)}")
     return value
 
@@ -422,18 +443,37 @@ def _interval(value: Any) -> tuple[str | None, str | None]:
 
 
 def _geometry(value: Any) -> Any:
-    try:
-        if isinstance(value, Mapping) and "bbox" in value:
-            bbox = [float(edge) for edge in value["bbox"]]
-            west, south, east, north = bbox if len(bbox) == 4 else (bbox[0], bbox[1], bbox[3], bbox[4])
-            found: Any = shapely_geometry.box(west, south, east, north)
-        else:
-            found = shapely_geometry.shape(value)
-    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise FilterError(f"{_shown(value)} is no GeoJSON geometry: {_first_line(str(error))}") from None
+    if isinstance(value, Mapping) and "bbox" in value and "type" not in value:
+        found = _box(value["bbox"])
+    else:
+        found = _shape(value)
     if found.is_empty or not found.is_valid:
         raise FilterError(f"{_shown(value)} is empty or crosses itself")
     return found
+
+
+def _box(bbox: Any) -> Any:
+    try:
+        edges = [float(edge) for edge in bbox]
+        west, south, east, north = edges if len(edges) == 4 else (edges[0], edges[1], edges[3], edges[4])
+        if west <= east:
+            return shapely_geometry.box(west, south, east, north)
+        # Across the antimeridian, as the boxes of items.
+        sides = ((west, 180.0), (-180.0, east))
+        return shapely_geometry.MultiPolygon([shapely_geometry.box(low, south, high, north) for low, high in sides])
+    except (shapely.errors.ShapelyError, ValueError, TypeError, IndexError, OverflowError):
+        raise FilterError(f"{_shown(bbox)} is no box of four or six numbers") from None
+
+
+def _shape(value: Any) -> Any:
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    if kind not in _GEOMETRY_TYPES:
+        raise FilterError(f"{_shown(value)} is no GeoJSON geometry: its type is none of {', '.join(_GEOMETRY_TYPES)}")
+    try:
+        return shapely_geometry.shape(value)
+    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        part = "geometries" if kind == "GeometryCollection" else "coordinates"
+        raise FilterError(f"{_shown(value)} is no GeoJSON geometry: its {part} are not those of a {kind}") from None
 
 
 def _flat_between(tree: Any) -> Any:

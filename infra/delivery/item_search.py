@@ -266,7 +266,7 @@ def _sort_keys(sort: Sequence[tuple[str, Direction]]) -> pgstac_search.SortKeys:
     found = []
     for name, direction in sort or (("datetime", "desc"), ("id", "asc")):
         asked = queryable.queryable(name)
-        if asked.column is None:
+        if asked.column is None or asked.kind == "boolean":
             raise SearchError(f"{name} cannot be sorted by")
         always_there = isinstance(asked.column, sa.Column) and not asked.column.nullable
         lowest = _LOWEST_NUMBER if asked.kind == "number" else ""

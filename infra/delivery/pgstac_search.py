@@ -70,6 +70,26 @@ def _entered_number(element: entered_number, compiled: Any, **options: Any) -> s
     return f"(CASE WHEN jsonb_typeof({content} #> {place}) = 'number' THEN {found} END)"
 
 
+class entered_absent(FunctionElement[bool]):  # noqa: N801
+    """Whether there is nothing at a path of the item in pgstac, or null."""
+
+    inherit_cache = True
+    type = sa.Boolean()
+
+
+@compiler.compiles(entered_absent)
+def _entered_absent(element: entered_absent, compiled: Any, **options: Any) -> str:
+    content, path = (compiled.process(part, **options) for part in element.clauses)
+    return f"(coalesce(jsonb_typeof({content} #> ({path})::text[]), 'null') = 'null')"
+
+
+_ENTERED: Mapping[type, type[FunctionElement[Any]]] = {
+    queryable.document_text: entered_text,
+    queryable.document_number: entered_number,
+    queryable.document_absent: entered_absent,
+}
+
+
 def footprint_condition(asked: Any, relation: str) -> sa.ColumnElement[bool]:
     """Condition that the footprint of an item has a relation to a geometry.
 
@@ -121,8 +141,8 @@ def placed(
 
 def _moved(expression: Any) -> Any:
     def replace(element: Any, **_options: Any) -> Any:
-        if isinstance(element, (queryable.document_text, queryable.document_number)):
-            entered = entered_text if isinstance(element, queryable.document_text) else entered_number
+        entered = _ENTERED.get(type(element))
+        if entered is not None:
             _, path = element.clauses
             return entered(_view.c.content, path)
         return None

@@ -1,8 +1,7 @@
 """What a search may ask about: names, kinds and where each is found in the catalogue."""
 
 import dataclasses
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -12,7 +11,7 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from infra import catalog_store
 
-Kind = Literal["text", "number", "instant", "codes", "geometry", "other"]
+Kind = Literal["text", "number", "boolean", "instant", "codes", "geometry", "array", "object"]
 
 _GEOMETRY_SCHEMA = "https://geojson.org/schema/Geometry.json"
 
@@ -36,6 +35,16 @@ class document_number(FunctionElement[Any]):  # noqa: N801
 
     inherit_cache = True
     type = sa.Double()
+
+    def __init__(self, path: Sequence[str]) -> None:
+        super().__init__(*_paths(path))
+
+
+class document_absent(FunctionElement[bool]):  # noqa: N801
+    """Whether there is nothing at a path of the item's document, or null; never NULL itself."""
+
+    inherit_cache = True
+    type = sa.Boolean()
 
     def __init__(self, path: Sequence[str]) -> None:
         super().__init__(*_paths(path))
@@ -74,6 +83,18 @@ def _number_on_postgresql(element: document_number, compiled: Any, **options: An
     _, path = (compiled.process(part, **options) for part in element.clauses)
     found = f"(item.document::jsonb #>> ({path})::text[])::double precision"
     return f"(CASE WHEN jsonb_typeof(item.document::jsonb #> ({path})::text[]) = 'number' THEN {found} END)"
+
+
+@compiler.compiles(document_absent, "sqlite")
+def _absent_on_sqlite(element: document_absent, compiled: Any, **options: Any) -> str:
+    path, _ = (compiled.process(part, **options) for part in element.clauses)
+    return f"(coalesce(json_type(item.document, {path}), 'null') = 'null')"
+
+
+@compiler.compiles(document_absent, "postgresql")
+def _absent_on_postgresql(element: document_absent, compiled: Any, **options: Any) -> str:
+    _, path = (compiled.process(part, **options) for part in element.clauses)
+    return f"(coalesce(jsonb_typeof(item.document::jsonb #> ({path})::text[]), 'null') = 'null')"
 
 
 class like(FunctionElement[bool]):  # noqa: N801
@@ -164,18 +185,32 @@ class Queryable:
     kind : str
         What it can be compared with.
     column : sqlalchemy.ColumnElement or None
-        Where it is found; None for codes and geometry, which have tables of their own.
+        Where its value is found; None for codes and geometry, which have tables of their own, and for what has no
+        single value.
     choices : tuple of str
         Values it can have, where they are few.
-    number : sqlalchemy.ColumnElement or None
-        Its value as a number, where it may be a number or a text.
+    path : tuple of str
+        Where it lies in the item's document; empty where it has a column or a table.
     """
 
     title: str
     kind: Kind
     column: sa.ColumnElement[Any] | None = None
     choices: tuple[str, ...] = ()
-    number: sa.ColumnElement[Any] | None = None
+    path: tuple[str, ...] = ()
+
+    @property
+    def absent(self) -> sa.ColumnElement[bool] | None:
+        """Condition that an item has no such property.
+
+        Returns
+        -------
+        sqlalchemy.ColumnElement or None
+            The condition; None for codes and geometry.
+        """
+        if self.path:
+            return document_absent(self.path)
+        return None if self.column is None else self.column.is_(None)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -193,24 +228,38 @@ class Queryable:
                 return {"title": self.title, "type": "array", "items": {"type": "string"}}
             case "instant":
                 return {"title": self.title, "type": "string", "format": "date-time"}
-            case "number":
-                return {"title": self.title, "type": "number"}
+            case "number" | "boolean":
+                return {"title": self.title, "type": self.kind}
+            case "array" | "object":
+                return {"title": self.title, "type": self.kind, "description": "Only whether it is there can be asked"}
             case _:
                 listed = {"enum": list(self.choices)} if self.choices else {}
                 return {"title": self.title, "type": "string"} | listed
 
 
-# Any further property of an item may be asked about by its name; parts after a point lie within it.
-_OTHER = re.compile(r"[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?(\.[A-Za-z0-9_:-]+){0,4}")
-
 _item = catalog_store.item_table.c
 
 
-def _in_document(*path: str) -> sa.ColumnElement[Any]:
-    return document_text(("properties", *path))
+def _in_document(title: str, *path: str, kind: Kind = "text", choices: tuple[str, ...] = ()) -> Queryable:
+    """A property that is asked for too seldom to have a column of its own."""
+    whole = ("properties", *path)
+    columns: Mapping[str, Callable[[Sequence[str]], sa.ColumnElement[Any]]] = {
+        "text": document_text,
+        "number": document_number,
+        "instant": _document_instant,
+    }
+    column = columns[kind](whole) if kind in columns else None
+    return Queryable(title=title, kind=kind, column=column, choices=choices, path=whole)
 
 
-#: Every property a search may ask about, by its name in an item.
+def _document_instant(path: Sequence[str]) -> sa.ColumnElement[Any]:
+    """Instant of a document, which is UTC with microseconds or without, as the tables hold it."""
+    bare = sa.func.replace(document_text(path), "Z", "", type_=sa.Text())
+    return sa.func.substr(bare.concat(".000000"), 1, 26, type_=sa.Text()).concat("Z")
+
+
+#: Every property a search may ask about, by its name in an item. The three times of the content are known of every
+#: item, whichever of them its document writes; version, deprecated and status stand in no document (`products.stac`).
 QUERYABLES: Mapping[str, Queryable] = {
     "id": Queryable(title="Identity", kind="text", column=_item.id),
     "collection": Queryable(title="Collection", kind="text", column=_item.collection),
@@ -219,8 +268,24 @@ QUERYABLES: Mapping[str, Queryable] = {
     "start_datetime": Queryable(title="Start of the content", kind="instant", column=_item.start_time),
     "end_datetime": Queryable(title="End of the content", kind="instant", column=_item.end_time),
     "published": Queryable(title="Time of publication", kind="instant", column=_item.published_at),
-    "title": Queryable(title="Title", kind="text", column=_in_document("title")),
-    "cqeo:title_zh": Queryable(title="Chinese title", kind="text", column=_in_document("cqeo:title_zh")),
+    "expires": _in_document("Time from which it should not be used", "expires", kind="instant"),
+    "version": Queryable(title="Revision", kind="text", column=sa.cast(_item.revision, sa.Text)),
+    "deprecated": Queryable(
+        title="Whether it is no longer current",
+        kind="boolean",
+        column=sa.case((_item.state == "published", sa.false()), else_=sa.true()),
+    ),
+    "title": _in_document("Title", "title"),
+    "description": _in_document("Description", "description"),
+    "keywords": _in_document("Keywords", "keywords", kind="array"),
+    "license": _in_document("License", "license"),
+    "platform": _in_document("Platform that measured", "platform"),
+    "gsd": _in_document("Distance between samples on the ground [m]", "gsd", kind="number"),
+    "cqeo:title_zh": _in_document("Chinese title", "cqeo:title_zh"),
+    "cqeo:description_zh": _in_document("Chinese description", "cqeo:description_zh"),
+    "cqeo:status": Queryable(
+        title="State in the catalogue", kind="text", column=_item.state, choices=catalog_store.STATES
+    ),
     "cqeo:sector": Queryable(title="Sector the product serves", kind="text", column=_item.sector),
     "cqeo:product_code": Queryable(title="Product code", kind="text", column=_item["product"]),
     "cqeo:stream": Queryable(
@@ -229,18 +294,41 @@ QUERYABLES: Mapping[str, Queryable] = {
         column=_item.stream,
         choices=("nrt", "final", "test"),
     ),
+    "cqeo:quality": _in_document("Standing of the product and why", "cqeo:quality", kind="object"),
     "cqeo:quality.level": Queryable(
         title="Standing of the product",
         kind="text",
         column=_item.quality_level,
         choices=("candidate", "rapid", "verified"),
     ),
+    "cqeo:quality.reasons": _in_document("Why it stands so", "cqeo:quality", "reasons", kind="array"),
     "cqeo:clear_fraction": Queryable(
         title="Share of the area seen without cloud or shadow",
         kind="number",
         column=_item.clear_fraction,
     ),
     "cqeo:admin_codes": Queryable(title="Districts, codes of GB/T 2260", kind="codes"),
+    "cqeo:uncertainty": _in_document("How the uncertainty is stated", "cqeo:uncertainty", kind="object"),
+    "cqeo:uncertainty.kind": _in_document(
+        "Kind of uncertainty",
+        "cqeo:uncertainty",
+        "kind",
+        choices=("standard_deviation", "class_probability", "interval_95"),
+    ),
+    "cqeo:uncertainty.asset": _in_document("Asset that holds the uncertainty", "cqeo:uncertainty", "asset"),
+    "cqeo:uncertainty.value": _in_document(
+        "Typical value of the uncertainty", "cqeo:uncertainty", "value", kind="number"
+    ),
+    "cqeo:uncertainty.unit": _in_document("Unit of the uncertainty", "cqeo:uncertainty", "unit"),
+    "cqeo:inputs": _in_document("What it was made of", "cqeo:inputs", kind="array"),
+    "processing:lineage": _in_document("How it was made", "processing:lineage"),
+    "processing:level": _in_document("Level of processing", "processing:level"),
+    "processing:facility": _in_document("Facility that made it", "processing:facility"),
+    "processing:software": _in_document("Software that made it", "processing:software", kind="object"),
+    "processing:software.terralimb": _in_document("Version of terralimb", "processing:software", "terralimb"),
+    "proj:code": _in_document("Code of the projection", "proj:code"),
+    "proj:shape": _in_document("Rows and columns of the grid", "proj:shape", kind="array"),
+    "proj:transform": _in_document("Transformation of the grid", "proj:transform", kind="array"),
 }
 
 
@@ -262,11 +350,9 @@ def queryable(name: str) -> Queryable:
     UnknownPropertyError
         There is none of that name.
     """
-    bare = name.removeprefix("properties.")
-    if bare in QUERYABLES:
-        return QUERYABLES[bare]
-    if not _OTHER.fullmatch(bare):
-        raise UnknownPropertyError(f"{name!r:.80} is no property of an item; known ones are {', '.join(QUERYABLES)}")
-    path = tuple(bare.split("."))
-    text, number = _in_document(*path), document_number(("properties", *path))
-    return Queryable(title=bare, kind="other", column=text, number=number)
+    found = QUERYABLES.get(name.removeprefix("properties."))
+    if found is None:
+        raise UnknownPropertyError(
+            f"{name!r:.80} is no property a search may name; /stac/queryables lists those it may"
+        )
+    return found

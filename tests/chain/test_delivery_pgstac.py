@@ -104,7 +104,11 @@ def items(draw: st.DrawFn, number: int) -> catalog_store.CatalogEntry:
     shape = draw(st.none() | shapes)
     box = draw(boxes()) if shape is None else shape.bounds
     sector = draw(st.sampled_from(SECTORS))
-    told = draw(st.fixed_dictionaries({}, optional={"title": words, "cqeo:clear_fraction": values, "foo": values}))
+    told = draw(
+        st.fixed_dictionaries(
+            {}, optional={"title": words, "cqeo:clear_fraction": values, "gsd": values, "platform": values}
+        )
+    )
     codes = draw(st.lists(st.sampled_from(CODES), max_size=2, unique=True))
     return dataclasses.replace(
         ENTRIES[0],
@@ -131,11 +135,24 @@ def _named(name: str) -> dict[str, str]:
     return {"property": name}
 
 
-names = st.sampled_from(("title", "foo", "foo.bar", "cqeo:clear_fraction", "id", "cqeo:sector"))
+names = st.sampled_from(
+    (
+        "title",
+        "gsd",
+        "platform",
+        "cqeo:uncertainty.kind",
+        "cqeo:clear_fraction",
+        "id",
+        "cqeo:sector",
+        "keywords",
+        "nope",
+    )
+)
 predicates = st.one_of(
     st.builds(_operation, st.sampled_from(("=", "<>", "<", "<=", ">", ">=")), names.map(_named), words | numbers),
     st.builds(_operation, st.just("like"), names.map(_named), words),
-    st.builds(_operation, st.just("isNull"), names.map(_named)),
+    st.builds(_operation, st.just("isNull"), (names | st.just("cqeo:admin_codes") | st.just("geometry")).map(_named)),
+    st.builds(_operation, st.sampled_from(("=", "<>")), st.just(_named("deprecated")), st.booleans()),
     st.builds(_operation, st.just("in"), names.map(_named), st.lists(words, min_size=1, max_size=2)),
     st.builds(_operation, st.just("between"), names.map(_named), numbers, numbers),
     st.builds(
@@ -167,7 +184,7 @@ filters = st.recursive(
 )
 sorts = st.lists(
     st.tuples(
-        st.sampled_from(("datetime", "id", "title", "foo", "cqeo:clear_fraction", "cqeo:sector")),
+        st.sampled_from(("datetime", "id", "title", "gsd", "platform", "cqeo:clear_fraction", "version", "nope")),
         st.sampled_from(("asc", "desc")),
     ),
     max_size=2,

@@ -271,12 +271,6 @@ def test_a_filter_that_cannot_be_answered_is_refused_in_a_sentence(
         search.search(who(), filtered(text))
 
 
-def test_a_property_no_item_has_is_a_question_with_no_answers(search: item_search.ItemSearch) -> None:
-    for text in ("foo = 1", '"eo:cloud_cover" < 10', "foo.bar LIKE 'x%'", "NOT foo IS NULL"):
-        assert every(search, who(), filtered(text)) == ([], 0)
-    assert every(search, who(), filtered("foo IS NULL"))[1] == COUNT
-
-
 def test_a_text_in_a_filter_is_never_a_piece_of_a_statement(search: item_search.ItemSearch) -> None:
     for hostile in ("x'' OR 1=1 --", "'') OR (''1''=''1", "%''", "[*?"):
         found, matched = every(search, who(), filtered(f"id = '{hostile}' OR title LIKE '{hostile}'"))
