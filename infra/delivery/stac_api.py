@@ -37,6 +37,7 @@ PREFIX = "/stac"
 LIST_LIMIT = 1000
 SORT_LIMIT = 16
 
+_CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 _JSON = "application/json"
 _PURPOSE = "search"
 _ALWAYS = ("id", "type", "collection", "links")
@@ -96,6 +97,7 @@ def application(
     filters = stac_extensions.FilterExtension(
         client=_Queryables(search), conformance_classes=_FILTER_CLASSES, response_class=_SchemaResponse
     )
+    filters.POST = _FilterBody  # in no class of ours: the library knows an extension by the name of its class
     offered = [
         filters,
         stac_extensions.SortExtension(),
@@ -148,10 +150,31 @@ class _SearchBody(BaseSearchPostRequest):
         except OverflowError:
             raise ValueError("the time lies outside of the years 1 to 9999") from None
 
+    @pydantic.field_validator("intersects", mode="wrap")
+    @classmethod
+    def _as_given(cls, value: Any, _checked: pydantic.ValidatorFunctionWrapHandler) -> Any:
+        # Read once, where a search by address has it read too: the library would try it as every kind of geometry and
+        # complain of each.
+        return value
+
     @pydantic.field_validator("collections", mode="before")
     @classmethod
     def _as_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+
+class _FilterBody(pydantic.BaseModel):
+    """Filter in the body of a search, in either language; the library's takes JSON only."""
+
+    filter_expr: dict[str, Any] | str | None = pydantic.Field(
+        None, alias="filter", description="A filter: cql2-json as an object, cql2-text as a text."
+    )
+    filter_lang: cql2_condition.Language | None = pydantic.Field(
+        "cql2-json", alias="filter-lang", description="The language of the filter."
+    )
+    filter_crs: str | None = pydantic.Field(
+        None, alias="filter-crs", description=f"The reference system of its geometries, which is {_CRS84}."
+    )
 
 
 _STATUS: Mapping[type[Exception], int] = {
@@ -169,8 +192,12 @@ class _SchemaResponse(JSONResponse):
 def _invalid(_request: Request, error: Exception) -> Response:
     """Say which part of a request is wrong, in words, instead of with the library's own structure."""
     faults = error.errors() if isinstance(error, RequestValidationError) else ()
-    said = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults)
+    said = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {_said(fault)}" for fault in faults)
     return JSONResponse({"code": "BadRequest", "description": said[:2000]}, status_code=400)
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _answer_with(status: int) -> Callable[[Request, Exception], Response]:
@@ -280,7 +307,8 @@ class CatalogClient(core.BaseCoreClient):
         if fields is None and "fields" in search_request.model_fields_set:
             raise item_search.SearchError("fields is an object with include and exclude")
         chosen = (set(fields.include or ()), set(fields.exclude or ())) if fields else (set(), set())
-        body = search_request.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        # Without warnings, for the geometry is as it was given and not what the library would have made of it.
+        body = search_request.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
         return self._answer(request, _wanted_by_post(search_request), chosen, search_request.token, body)
 
     def _answer(
@@ -346,9 +374,9 @@ def _wanted_by_post(given: Any) -> item_search.SearchRequest:
         collections=_few(given.collections),
         ids=_few(given.ids),
         bbox=_box(given.bbox),
-        intersects=None if intersects is None else intersects.model_dump(mode="json", exclude_none=True),
+        intersects=None if intersects is None else _geometry(intersects),
         datetime_range=_range(given.datetime),
-        filter_tree=True if given.filter_expr is None else cql2_condition.parsed(given.filter_expr, "cql2-json"),
+        filter_tree=_filter_of_body(given.filter_expr, given.filter_lang or "cql2-json"),
         sort=tuple(
             (key.field, "desc" if key.direction.value == "desc" else "asc") for key in _few(given.sortby, SORT_LIMIT)
         ),
@@ -369,7 +397,7 @@ def _check_place(bbox: Any, intersects: Any) -> None:
 
 
 def _check_crs(name: str | None) -> None:
-    if name not in {None, "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}:
+    if name not in {None, _CRS84}:
         raise cql2_condition.FilterError("geometry is understood in CRS84 only")
 
 
@@ -385,10 +413,23 @@ def _geometry_text(text: str) -> Mapping[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise cql2_condition.FilterError("intersects is no GeoJSON") from None
-    if not isinstance(found, dict):
-        raise cql2_condition.FilterError("intersects is no GeoJSON")
-    geometry = found.get("geometry", found) if found.get("type") == "Feature" else found
-    return geometry if isinstance(geometry, dict) else {}
+    return _geometry(found)
+
+
+def _geometry(found: Any) -> Mapping[str, Any]:
+    geometry = found.get("geometry") if isinstance(found, dict) and found.get("type") == "Feature" else found
+    if not isinstance(geometry, dict):
+        raise cql2_condition.FilterError("intersects is no GeoJSON geometry, which is an object")
+    return geometry
+
+
+def _filter_of_body(expression: Any, language: cql2_condition.Language) -> Any:
+    if expression is None:
+        return True
+    if isinstance(expression, str) != (language == "cql2-text"):
+        kind = "a text" if language == "cql2-text" else "an object"
+        raise cql2_condition.FilterError(f"a filter in {language} is {kind}; filter-lang names the language")
+    return cql2_condition.parsed(expression, language)
 
 
 def _range(value: Any) -> catalog_store.TimeRange | None:

@@ -25,7 +25,7 @@ NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"))
 NAMES = (
     "id", "collection", "geometry", "datetime", "start_datetime", "published", "title", "cqeo:sector", "cqeo:stream",
     "cqeo:quality", "cqeo:quality.level", "cqeo:clear_fraction", "cqeo:admin_codes", "properties.datetime", "no-such",
-    "file:size", "a.b.c",
+    "gsd", "platform", "expires", "version", "deprecated", "cqeo:status", "cqeo:inputs", "a.b.c",
 )  # fmt: skip
 INSTANTS = (
     "2024-06-01T00:00:00Z", "2024-06-01", "2024-06-01T00:00:00+23:59", "0001-01-01T00:00:00+14:00",
@@ -133,8 +133,8 @@ _of_a_kind = st.one_of(
             ("t_", ("datetime", "published"), times),
             ("s_", ("geometry",), geometries),
             ("a_", ("cqeo:admin_codes",), st.lists(scalars, max_size=4) | st.just([str(n) for n in range(300)])),
-            ("in", ("id", "cqeo:clear_fraction", "file:size", "datetime"), st.lists(operands, max_size=4)),
-            ("like", ("id", "file:size"), texts),
+            ("in", ("id", "cqeo:clear_fraction", "gsd", "deprecated", "datetime"), st.lists(operands, max_size=4)),
+            ("like", ("id", "platform"), texts),
         )
     )
 )
@@ -234,9 +234,9 @@ bodies = st.fixed_dictionaries(
         "ids": scalars | st.lists(scalars, max_size=3) | st.just(["i"] * 100_000),
         "filter": filters_json | scalars | st.sampled_from((300, 40_000)).map(
             lambda count: {"op": "or", "args": [{"op": "isNull", "args": [{"property": "title"}]}] * count}
-        ) | st.sampled_from((1000, 30_000)).map(lambda count: {"op": "in", "args": [{"property": "id"},
+        ) | filters_text | st.sampled_from((1000, 30_000)).map(lambda count: {"op": "in", "args": [{"property": "id"},
         ["a"] * count]}),
-        "filter-lang": scalars,
+        "filter-lang": scalars | st.sampled_from(("cql2-text", "cql2-json")),
         "filter-crs": scalars,
         "conf": scalars,
     },

@@ -13,8 +13,6 @@ from tests.chain import delivery_fuzzing as fuzzing
 
 pytestmark = [
     pytest.mark.chain,
-    pytest.mark.filterwarnings("ignore:BBOX crossing the Antimeridian line:UserWarning"),
-    pytest.mark.filterwarnings("ignore:.*GeometryCollection:UserWarning"),
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]

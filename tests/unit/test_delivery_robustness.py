@@ -163,7 +163,102 @@ def test_a_list_finds_what_single_comparisons_find(client: testclient.TestClient
     assert client.post("/stac/search", json={"filter": mixed}).json()["numberMatched"] == 4
 
 
+ECOLOGY = {"op": "=", "args": [{"property": "cqeo:sector"}, "ecology"]}
+
+
+@pytest.mark.parametrize("name", ["eo:cloud_cover", "properties.nope", "nope"])
+def test_a_name_that_is_none_is_refused_wherever_it_is_asked_and_said_again(
+    client: testclient.TestClient, name: str
+) -> None:
+    comparison = {"op": "<", "args": [{"property": name}, 10]}
+    answers = [
+        client.get(path, params=asked)
+        for path in ("/stac/search", "/stac/collections/flood-extent/items")
+        for asked in (
+            {"filter": f'"{name}" < 10'},
+            {"filter": json.dumps(comparison), "filter-lang": "cql2-json"},
+            {"sortby": name},
+            {"sortby": f"-{name}"},
+        )
+    ]
+    answers += [
+        client.post("/stac/search", json=body)
+        for body in ({"filter": comparison}, {"sortby": [{"field": name, "direction": "desc"}]})
+    ]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "UnknownProperty"
+        assert repr(name) in answer.json()["description"]
+        assert "/stac/queryables" in answer.json()["description"]
+
+
+def test_every_name_of_the_queryables_may_be_asked_about_and_is_described(client: testclient.TestClient) -> None:
+    described = client.get("/stac/queryables").json()
+    assert described["additionalProperties"] is False
+    for name in described["properties"]:
+        both = {"op": "or", "args": [missing := {"op": "isNull", "args": [{"property": name}]},
+                                     {"op": "not", "args": [missing]}]}  # fmt: skip
+        assert client.post("/stac/search", json={"filter": both}).json()["numberMatched"] == 12, name
+
+
+def test_a_body_may_hold_a_filter_in_either_language_and_says_which(client: testclient.TestClient) -> None:
+    text = {"filter": "\"cqeo:sector\" = 'ecology'", "filter-lang": "cql2-text", "limit": 1}
+    first = client.post("/stac/search", json=text).json()
+    assert first["numberMatched"] == client.post("/stac/search", json={"filter": ECOLOGY}).json()["numberMatched"] == 2
+    (onward,) = (link for link in first["links"] if link["rel"] == "next")
+    second = client.post("/stac/search", json=onward["body"]).json()
+    assert {first["features"][0]["id"], second["features"][0]["id"]} == {
+        entry.item_id for entry in modelled_catalogue.entries(12, seed=3) if entry.sector == "ecology"
+    }
+    for wrong in ({**text, "filter-lang": "cql2-json"}, {"filter": text["filter"]}):
+        assert "a filter in cql2-json is an object" in client.post("/stac/search", json=wrong).json()["description"]
+    other = client.post("/stac/search", json={"filter": ECOLOGY, "filter-lang": "cql2-text"})
+    assert other.status_code == 400
+    assert "a filter in cql2-text is a text" in other.json()["description"]
+
+
 # Bodies, parameters
+
+
+@pytest.mark.parametrize(
+    ("outline", "said"),
+    [
+        ({}, "its type is none of Point, "),
+        ({"type": "Circle"}, "its type is none of Point, "),
+        ({"type": ["Point"]}, "its type is none of Point, "),
+        ({"type": "Polygon"}, "its coordinates are not those of a Polygon"),
+        ({"type": "Polygon", "coordinates": [[1, 2]]}, "its coordinates are not those of a Polygon"),
+        ({"type": "Point", "coordinates": "x"}, "its coordinates are not those of a Point"),
+        ({"type": "GeometryCollection", "geometries": 3}, "its geometries are not those of a GeometryCollection"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}, "crosses itself"),
+        ({"type": "Feature", "geometry": None}, "intersects is no GeoJSON geometry, which is an object"),
+        ([1], "intersects is no GeoJSON geometry, which is an object"),
+    ],
+    ids=str,
+)
+def test_an_outline_that_is_none_is_refused_in_the_same_sentence_by_address_and_by_body(
+    client: testclient.TestClient, outline: Any, said: str
+) -> None:
+    by_address = client.get("/stac/search", params={"intersects": json.dumps(outline)})
+    by_body = client.post("/stac/search", json={"intersects": outline})
+    for answer in (by_address, by_body):
+        assert answer.status_code == 400
+        assert answer.json() == by_address.json()
+        assert said in answer.json()["description"]
+        assert len(answer.json()["description"]) < 250
+
+
+def test_a_collection_of_like_geometries_is_searched_without_a_warning(client: testclient.TestClient) -> None:
+    box = {"type": "Polygon", "coordinates": [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]}
+    outline = {"type": "GeometryCollection", "geometries": [box, box], "bbox": [170, -10, -170, 10]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        by_body = client.post("/stac/search", json={"intersects": outline, "limit": 5}).json()
+    assert by_body["numberMatched"] == 12
+    (onward,) = (link for link in by_body["links"] if link["rel"] == "next")
+    assert onward["body"]["intersects"] == outline
+    assert len(client.post("/stac/search", json=onward["body"]).json()["features"]) == 5
+    assert client.get("/stac/search", params={"intersects": json.dumps(outline)}).json()["numberMatched"] == 12
 
 
 @pytest.mark.parametrize(
