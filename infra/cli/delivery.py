@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from infra import settings
 
 if TYPE_CHECKING:
+    from infra import signing
     from infra.delivery import fetching
     from infra.stages import workspace
 
@@ -79,14 +80,14 @@ def fetch(
     """Fetch an item and verify it: signature of its manifest, then length and SHA-256 of every file.
 
     A file that broke off goes on where it stopped when the same command is run again. Nothing stands under its final
-    name before it was verified; files already there and right are not fetched again.
+    name before it was verified; files already there and right are not fetched again. MANIFEST.json and its signature
+    are left beside the files, for `minisign -V -m MANIFEST.json`; item.json comes with every file.
     """
-    from infra import signing
     from infra.cli import progress
     from infra.delivery import fetching
 
     chosen = settings.current()
-    trusted = None if trust is None else signing.keys_of(json.loads(trust.read_text(encoding="utf-8")))
+    trusted = None if trust is None else _trusted(trust)
     console = Console(stderr=True)
     with _source(chosen, url, key_file, console) as source, progress.transfers(console) as shown:
         fetched = fetching.fetch(source, item, out, names=frozenset(name) or None, trusted=trusted, progress=shown)
@@ -101,6 +102,16 @@ def fetch(
     sys.stdout.write(f"{fetched.item_id} revision {fetched.revision}, signed: {fetched.signature}\n")
 
 
+def _trusted(path: Path) -> "tuple[signing.PublicKey, ...]":
+    """Keys of a list that was obtained another way."""
+    from infra import signing
+
+    try:
+        return signing.keys_of(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, signing.SigningKeyError) as error:
+        raise typer.BadParameter(f"--trust {path} holds no list of signing keys ({error})") from error
+
+
 def _as_mapping(fetched: "fetching.FetchedItem") -> dict[str, Any]:
     files = [
         {"path": str(file.path), "sha256": file.sha256, "size": file.size, "transferred": file.transferred}
@@ -110,6 +121,7 @@ def _as_mapping(fetched: "fetching.FetchedItem") -> dict[str, Any]:
         "id": fetched.item_id,
         "revision": fetched.revision,
         "signature": fetched.signature,
+        "manifest": str(fetched.manifest),
         "files": files,
     }
 

@@ -25,7 +25,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, NamedTuple, Protocol, Self
 
 import httpx
 
@@ -141,6 +141,8 @@ class FetchedItem:
         Revision [1].
     signature : str
         What the signature says of the manifest, with the key that made it.
+    manifest : Path
+        The manifest that was signed; its signature lies beside it as ``MANIFEST.json.minisig``.
     files : tuple of FetchedFile
         Its files.
     """
@@ -148,6 +150,7 @@ class FetchedItem:
     item_id: str
     revision: int
     signature: str
+    manifest: Path
     files: tuple[FetchedFile, ...]
 
     def path(self, name: str) -> Path:
@@ -219,25 +222,18 @@ class ServiceSource:
             There is none to be had, or the service does not answer; of one that was withdrawn or has expired it says
             why.
         """
-        answer = self._get(f"/stac/search?ids={urllib.parse.quote(item_id, safe='')}&limit=1")
-        features = answer.json()["features"]
-        if not features:
-            raise FetchError(self._why_missing(item_id))
-        assets = features[0]["assets"]
-        return RemoteItem(
-            item_id=item_id,
-            revision=int(features[0]["properties"]["version"]),
-            checksums={name: _sha256_of(asset.get("file:checksum", "")) for name, asset in assets.items()},
-        )
-
-    def _why_missing(self, item_id: str) -> str:
-        """Why a search does not find an item: it never shows those that were withdrawn."""
+        # Not searched for: a search shows neither test data nor what was withdrawn.
         answer = self._get(f"/item/{urllib.parse.quote(item_id, safe='')}", expected=frozenset({307, 404, 410}))
         if answer.status_code == _GONE:
-            return _described(answer)
+            raise FetchError(_described(answer))
         if answer.status_code == _MISSING:
-            return f"{item_id}: the service has no such item for this key"
-        return f"{item_id} was published this moment: run the same command again"
+            raise FetchError(f"{item_id}: the service has no such item for this key")
+        document = self._get(_path_to_item(answer.headers.get("Location", ""), item_id)).json()
+        return RemoteItem(
+            item_id=item_id,
+            revision=int(document["properties"]["version"]),
+            checksums={name: _sha256_of(asset.get("file:checksum", "")) for name, asset in document["assets"].items()},
+        )
 
     def link(self, item: RemoteItem, name: str) -> Link:
         """Address of a file, good for a while.
@@ -302,6 +298,8 @@ def fetch(
 ) -> FetchedItem:
     """Fetch the current revision of an item into ``folder/<item id>/r<revision>``.
 
+    Manifest and signature are left beside the files, so that they can be verified again without the source.
+
     The signature proves item, files and hashes. It does not hold the number of the revision: that these files are the
     current revision is the word of the source, and the manifest must be the one it states for that number.
 
@@ -314,7 +312,7 @@ def fetch(
     folder : Path or str
         Where it goes.
     names : frozenset of str or None
-        Files wanted; None for all.
+        Files wanted, with which ``item.json`` comes; None for all.
     trusted : tuple of PublicKey or None
         Keys whose signature counts; None for those the source states.
     progress : callable
@@ -336,27 +334,46 @@ def fetch(
     keys = source.public_keys() if trusted is None else trusted
     target = Path(folder) / item.item_id / f"r{item.revision}"
     with httpx.Client(timeout=30.0, trust_env=False) as line:
-        manifest, signature = _signed_manifest(line, source, item, keys)
-        files = _files(manifest, item)
+        signed = _signed_manifest(line, source, item, keys)
+        files = _files(signed.manifest, item)
         unknown = sorted((names or frozenset()) - set(files))
         if unknown:
             raise FetchError(f"{item_id} has no file {', '.join(unknown)}; it has {', '.join(sorted(files))}")
+        wanted = files.keys() if names is None else names | ({publication.ITEM_NAME} & files.keys())
         target.mkdir(parents=True, exist_ok=True)
         with _turn_at(target):
             fetched = [
                 _fetched_file(line, source, item, name, entry, target, progress)
                 for name, entry in sorted(files.items())
-                if names is None or name in names
+                if name in wanted
             ]
-    return FetchedItem(item_id=item_id, revision=item.revision, signature=signature, files=tuple(fetched))
+            # The manifest comes last: beside it lies what was asked for, all of it verified.
+            _keep(target / publication.SIGNATURE_NAME, signed.signature)
+            _keep(target / publication.MANIFEST_NAME, signed.body)
+    return FetchedItem(
+        item_id=item_id,
+        revision=item.revision,
+        signature=signed.said,
+        manifest=target / publication.MANIFEST_NAME,
+        files=tuple(fetched),
+    )
 
 
 # The manifest
 
 
+class _SignedManifest(NamedTuple):
+    """A manifest as it came, and what its signature says of it."""
+
+    manifest: Mapping[str, Any]
+    body: bytes
+    signature: bytes
+    said: str
+
+
 def _signed_manifest(
     line: httpx.Client, source: Source, item: RemoteItem, keys: tuple[signing.PublicKey, ...]
-) -> tuple[Mapping[str, Any], str]:
+) -> _SignedManifest:
     body, stated = _small(line, source, item, publication.MANIFEST_NAME)
     signature, _ = _small(line, source, item, publication.SIGNATURE_NAME)
     try:
@@ -372,7 +389,7 @@ def _signed_manifest(
         raise FetchError(f"{item.item_id}: the signed manifest is that of {of!r}")
     if stated is None or hashlib.sha256(body).hexdigest() != stated.lower():
         raise FetchError(f"{item.item_id}: the manifest is signed, but not the one stated for revision {item.revision}")
-    return manifest, f"{said} (key {minisign.signer_id(signature)})"
+    return _SignedManifest(manifest, body, signature, f"{said} (key {minisign.signer_id(signature)})")
 
 
 def _small(line: httpx.Client, source: Source, item: RemoteItem, name: str) -> tuple[bytes, str | None]:
@@ -401,6 +418,8 @@ def _files(manifest: Mapping[str, Any], item: RemoteItem) -> dict[str, Mapping[s
     for name, entry in files.items():
         if not _is_plain(name):
             raise FetchError(f"{item.item_id}: the manifest lists a file {name!r}, which is no plain name")
+        if name in {publication.MANIFEST_NAME, publication.SIGNATURE_NAME}:
+            raise FetchError(f"{item.item_id}: the manifest lists {name}, which is its own place")
         if not isinstance(entry, dict) or not {"sha256", "size"} <= set(entry):
             raise FetchError(f"{item.item_id}: the manifest states no hash and size of {name!r}")
     signed = {name: str(entry["sha256"]) for name, entry in files.items()}
@@ -610,6 +629,18 @@ def _settle(part: _Part, path: Path) -> None:
         os.close(descriptor)
 
 
+def _keep(path: Path, body: bytes) -> None:
+    """Put something small and verified under its name, where it is not there already."""
+    if path.exists() and path.read_bytes() == body:
+        return
+    part = _Part(path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.json"))
+    with part.path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    _settle(part, path)
+
+
 def _hash(path: Path) -> tuple[str, int]:
     sha, size = hashlib.sha256(), 0
     if path.exists():
@@ -621,6 +652,15 @@ def _hash(path: Path) -> tuple[str, int]:
 
 
 # Answers
+
+
+def _path_to_item(location: str, item_id: str) -> str:
+    """Path within the service that a redirect to an item leads to; the key goes to no other host."""
+    path = urllib.parse.urlsplit(location).path
+    *_, stac, collections, collection, items, last = ("", "", "", "", *path.split("/"))
+    if (stac, collections, items, urllib.parse.unquote(last)) != ("stac", "collections", "items", item_id):
+        raise FetchError(f"{item_id}: the service leads to {path[:120]!r}, which is no address of that item")
+    return f"/stac/collections/{collection}/items/{last}"
 
 
 def _pauses() -> Iterator[float | None]:

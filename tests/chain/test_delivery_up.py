@@ -129,6 +129,9 @@ def test_up_serves_what_was_published_starts_the_service_again_and_ends_with_all
     assert made.returncode == 0, made.stderr
     body = (out / NAME / "r1" / "data.tif").read_bytes()
     assert len(body) == 100_000
+    manifest = out / NAME / "r1" / "MANIFEST.json"
+    signature = manifest.with_name("MANIFEST.json.minisig").read_bytes()
+    signing.verify(signing.public_keys(up.home), manifest.read_bytes(), signature)
     store, item = object_store_server.running(up.home), catalog.item(NAME)
     assert store is not None
     assert item is not None

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra import catalog_store, database, object_store
-from infra.delivery import entitlement, export, fair_share, identity, mqtt, push, webhook
+from infra.delivery import entitlement, export, fair_share, fetching, identity, mqtt, push, webhook
 from infra.demonstration import modelled_catalogue
 from products import stac, streams, wis2_notification
 
@@ -147,6 +147,24 @@ def test_whoever_names_the_collection_or_the_stream_finds_test_data_and_no_one_e
     assert entry.item_id in desk.get("/feed.atom?stream=test&limit=1000", mine).text
     assert desk.get("/feed?stream=other", mine).status_code == 400
     assert desk.get(f"/latest/{name}", mine).headers["location"].endswith(entry.item_id)
+
+
+def test_test_data_are_found_by_their_identity_for_a_download_by_whoever_may_see_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = in_test_stream(next(one for one in COMING if one.sector == "emergency"), next(SERIAL))
+    desk.catalog.publish(entry, published_at=NOW)
+
+    def found_with(key: str) -> fetching.RemoteItem:
+        with fetching.ServiceSource("http://service.test", key) as source:
+            monkeypatch.setattr(source._client, "get", lambda url: desk.get(url, key))
+            return source.find(entry.item_id)
+
+    item = found_with(desk.key(["emergency"]))
+    assert (item.item_id, item.revision) == (entry.item_id, 1)
+    assert item.checksums == {asset.name: asset.sha256 for asset in entry.assets}
+    with pytest.raises(fetching.FetchError, match="no such item for this key"):
+        found_with(desk.key(["weather"]))
 
 
 def told_of(desk: Desk, item_id: str) -> push.Told:
