@@ -25,7 +25,10 @@ def create_store_credentials(
     agency: str = typer.Option(..., "--agency", help="Name of the agency: a-z, 0-9 and - within."),
     sector: list[str] = typer.Option(..., "--sector", help="Sector whose products it gets; may be repeated."),
     district: list[str] = typer.Option(
-        [], "--district", help="Code of GB/T 2260 it is limited to, as 500112; may be repeated. Default: all."
+        [], "--district", help="Code of GB/T 2260 it is limited to, as 500112; may be repeated."
+    ),
+    all_districts: bool = typer.Option(
+        False, "--all-districts", help="It is limited to no district; gets products of none, such as profiles, too."
     ),
     days: int = DAYS,
     note: str = typer.Option("", "--note", help="What they are for."),
@@ -44,6 +47,8 @@ def create_store_credentials(
     """
     from infra.delivery import store_access
 
+    if bool(district) == all_districts:
+        raise typer.BadParameter("say either which districts the mailbox is for (--district), or --all-districts")
     try:
         mailbox = store_access.mailbox_of(agency=agency, sectors=sector, districts=district or None)
     except ValueError as error:
