@@ -48,8 +48,8 @@ class Mailboxes:
         """
         from infra.delivery import audit, mailbox, store_access
 
-        now = dt.datetime.now(dt.UTC)
-        if time.monotonic() - self._cared >= CARE_INTERVAL:
+        now, care_is_due = dt.datetime.now(dt.UTC), time.monotonic() - self._cared >= CARE_INTERVAL
+        if care_is_due:
             self._cared = time.monotonic()
             self._take_care(now)
         standing = {found.channel: found for found in store_access.standing(self._engine, now=now)}
@@ -62,6 +62,8 @@ class Mailboxes:
                 store=self.store,
                 record=audit.AuditLog(self._chosen.home / "audit"),
             )
+        if care_is_due:
+            self._catch_up()
         return self._channels
 
     def store(self) -> "object_store.ObjectStore":
@@ -105,6 +107,19 @@ class Mailboxes:
             _LOG.warning("mailboxes: %s", error)
         except Exception:  # noqa: BLE001  pushing goes on, and so does this at the next look
             _LOG.exception("mailboxes")
+
+    def _catch_up(self) -> None:
+        """Try again what the mailboxes set aside; a failure is tried again."""
+        from infra import object_store
+        from infra.delivery import push
+
+        for name, channel in self._channels.items():
+            try:
+                channel.catch_up()
+            except (push.ChannelError, object_store.ObjectStoreError) as error:
+                _LOG.warning("%s: %s", name, error)
+            except Exception:  # noqa: BLE001  pushing goes on, and so does this at the next look
+                _LOG.exception("%s", name)
 
     def _refuse_overdue(self, now: dt.datetime) -> None:
         from infra.delivery import store_access

@@ -136,9 +136,17 @@ def listing(as_json: bool = AS_JSON) -> None:
     by_channel = {hook.channel: hook for hook in hooks}
     for name, state in states.items():
         hook = by_channel.get(name)
-        said = (hook.suspended_reason if hook else None) or state["reason"] or "ok"
+        said = (hook.suspended_reason if hook else None) or state["reason"] or _aside_said(state["set_aside"]) or "ok"
         table.add_row(name, str(state["outstanding"]), hook.agency if hook else "", hook.url if hook else "", str(said))
     Console(width=None if sys.stdout.isatty() else 140).print(table if states else "Nothing was pushed yet.")
+
+
+def _aside_said(aside: list[dict[str, object]]) -> str:
+    """What a channel set aside, in a sentence; empty where it is nothing."""
+    if not aside:
+        return ""
+    first = aside[0]
+    return f"{len(aside)} set aside, the first {first['item']} revision {first['revision']}: {first['reason']}"
 
 
 class _Channels:
@@ -154,6 +162,7 @@ class _Channels:
         self._hooks: dict[str, push.Channel] = {}
         self._mailboxes = mailbox_care.Mailboxes(chosen, catalog.engine)
         self._begin(self._fixed)
+        self._forgive_brokers()
 
     def __call__(self) -> "Mapping[str, push.Channel]":
         from infra.delivery import push, webhook
@@ -173,6 +182,13 @@ class _Channels:
 
         return webhook.WebhookChannel(hook, self._chosen.home, private_addresses=self._chosen.webhook_private_addresses)
 
+    def _forgive_brokers(self) -> None:
+        """A broker that is not told of any more fails no longer."""
+        from infra.delivery import push
+
+        for name in _BROKER_CHANNELS - self._fixed.keys():
+            push.Positions(self._catalog.engine).forgive(name)
+
     def _begin(self, channels: "Mapping[str, push.Channel]") -> None:
         """Write down where a new channel begins before anything is sent, so that it misses nothing from then on."""
         from infra.delivery import push
@@ -181,6 +197,9 @@ class _Channels:
         for name in channels:
             after = 0 if self._from_beginning else push.present(engine, name, now=now)
             push.Positions(engine).begin(name, after)
+
+
+_BROKER_CHANNELS = frozenset({"mqtt", "mqtt-test", "notices-mqtt", "wis2"})
 
 
 def _broker_channels(chosen: settings.Settings) -> "dict[str, push.Channel]":
@@ -243,6 +262,8 @@ class _Store:
 
 
 def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None:
+    from infra.delivery import push
+
     failed = []
     for name, channel in channels.items():
         try:
@@ -250,6 +271,10 @@ def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None
                 failed.append(name)
         finally:
             channel.close()
+    for one in push.SetAside(pusher.catalog.engine).all():
+        if one.channel in channels:
+            _say(f"{one.channel}: {one.item_id}, revision {one.revision}, is set aside: {one.reason}")
+            failed += [] if one.channel in failed else [one.channel]
     if failed:
         raise RuntimeError(f"not everything was taken by {', '.join(failed)}; run it again")
 

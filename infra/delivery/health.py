@@ -1,5 +1,6 @@
 """State of the delivery in figures an operator can act on; what nobody has measured is said to be so."""
 
+import collections
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from infra.delivery import care, push, reconciliation, webhook
 
 #: An announcement outstanding longer than this means that delivery stands still [s].
 DELIVERY_LIMIT = 300.0
+
+#: A channel that fails longer than this wants somebody to look at it [s].
+FAILING_LIMIT = 300.0
+#: A step of the daily care that was not done for this long was left out [h].
+CARE_LIMIT = 36.0
 
 NOT_MEASURED = "not measured"
 
@@ -34,7 +40,7 @@ def status(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime)
     str
         ok or degraded.
     """
-    return "degraded" if any(_reasons(_oldest_outstanding(catalog, now), care.notes(home))) else "ok"
+    return "degraded" if any(_reasons(catalog, care.notes(home), now)) else "ok"
 
 
 def report(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def report(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime)
     counts = catalog.counts()
     oldest = _oldest_outstanding(catalog, now)
     noted = care.notes(home)
-    reasons = list(_reasons(oldest, noted))
+    reasons = list(_reasons(catalog, noted, now))
     backup = noted.get("backup", {}).get("went_well") or {}
     return {
         "status": "degraded" if reasons else "ok",
@@ -78,12 +84,52 @@ def report(catalog: catalog_store.CatalogStore, *, home: Path, now: dt.datetime)
     }
 
 
-def _reasons(oldest: float | None, noted: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _reasons(catalog: catalog_store.CatalogStore, noted: dict[str, dict[str, Any]], now: dt.datetime) -> Iterator[str]:
+    oldest = _oldest_outstanding(catalog, now)
     if oldest is not None and oldest > DELIVERY_LIMIT:
         yield f"an announcement has been outstanding for {oldest:.0f} s"
+    yield from _push_reasons(catalog.engine, now)
     for step, told in noted.items():
         if told.get("status") == "failed":
             yield f"the daily care failed at {step}: {told.get('reason')}"
+    yield from _care_reasons(catalog, noted, now)
+
+
+def _push_reasons(engine: sa.Engine, now: dt.datetime) -> Iterator[str]:
+    suspended = {hook.channel: hook for hook in webhook.listing(engine) if not hook.active}
+    for hook in suspended.values():
+        yield f"webhook {hook.id} of {hook.agency} is suspended: {hook.suspended_reason}"
+    for position in push.Positions(engine).all():
+        if position.failing_since is None or push.side_of(position.channel) in suspended:
+            continue
+        failing = (now - position.failing_since).total_seconds()
+        if failing > FAILING_LIMIT:
+            yield f"{position.channel} has failed for {failing:.0f} s: {position.reason}"
+    aside = push.SetAside(engine).all()
+    for channel, count in collections.Counter(one.channel for one in aside).items():
+        first = next(one for one in aside if one.channel == channel)
+        yield f"{channel} set {count} aside, the first {first.item_id} revision {first.revision}: {first.reason}"
+
+
+def _care_reasons(
+    catalog: catalog_store.CatalogStore, noted: dict[str, dict[str, Any]], now: dt.datetime
+) -> Iterator[str]:
+    done = {step: _instant(told.get("at")) for step, told in noted.items()}
+    hours = {step: (now - at).total_seconds() / 3600 for step, at in done.items() if at is not None}
+    late = [step for step, age in hours.items() if age > CARE_LIMIT]
+    if late:
+        yield f"the daily care did not come to {', '.join(late)} for {max(hours[step] for step in late):.0f} h"
+    first = None if noted else next(iter(catalog.announcements(after=0, limit=1)), None)
+    if first is not None and (now - first.created_at).total_seconds() / 3600 > CARE_LIMIT:
+        yield "the daily care has never run"
+
+
+def _instant(text: Any) -> dt.datetime | None:
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _said(told: dict[str, Any]) -> dict[str, Any]:

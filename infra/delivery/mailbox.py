@@ -7,9 +7,15 @@ folder that has one is whole. A superseded revision is marked and stays until it
 removed, and a note with the reason stays.
 
 Before the first file is copied the folder is written down, so that whatever a crash leaves is found and removed.
+
+A revision whose own content is wrong, because a file of it was damaged or is missing, is set aside: nothing of it
+stays in the mailbox, what comes after it goes on, and it is tried again until it is put right or withdrawn.
 """
 
 import contextlib
+import datetime as dt
+import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -23,6 +29,9 @@ SUPERSEDED_NAME = "SUPERSEDED.json"
 WITHDRAWN_NAME = "WITHDRAWN.json"
 _JSON = "application/json"
 _GONE = ("withdrawn", "expired")
+#: First and longest wait until what was set aside is tried again; in between as long as it has been set aside [s].
+FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0
+_LOG = logging.getLogger(__name__)
 
 content_table = store_access.content_table
 
@@ -42,6 +51,8 @@ class MailboxChannel:
         Gives the object store, with the right to write there; raises `push.ChannelError` where it is not to be had.
     record : infra.delivery.audit.AuditLog
         Where every item put in or removed is written down.
+    clock : callable
+        Tells the time.
     """
 
     def __init__(
@@ -52,10 +63,16 @@ class MailboxChannel:
         bucket: str,
         store: Callable[[], object_store.ObjectStore],
         record: audit.AuditLog,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self.mailbox = mailbox
         self.contents = Contents(engine, bucket=bucket, record=record)
+        self.aside = push.SetAside(engine)
         self._store = store
+        self._clock = clock
+        self._due: dict[tuple[str, int], dt.datetime] = {}
+        # What is delivered and what is tried again go by different threads, and one clears what the other copies.
+        self._turn = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -63,7 +80,7 @@ class MailboxChannel:
         return self.mailbox.channel
 
     def deliver(self, told: Sequence[push.Told]) -> Iterator[int]:
-        """Work on announcements in order; pass over what is not for this agency.
+        """Work on announcements in order; pass over what is not for this agency, set aside what is wrong in itself.
 
         Parameters
         ----------
@@ -83,11 +100,35 @@ class MailboxChannel:
         store = self._store()
         for one in told:
             try:
-                if self._apply(one, store):
-                    yield one.sequence
+                with self._turn:
+                    concerned = self._apply(one, store)
             except object_store.ObjectStoreError as error:
                 raise push.ChannelError(f"{one.item.item_id}, revision {one.item.revision}: {error}") from error
+            if concerned:
+                yield one.sequence
         yield told[-1].sequence
+
+    def catch_up(self) -> None:
+        """Try again what was set aside, each the more rarely the longer it has been so.
+
+        Raises
+        ------
+        infra.delivery.push.ChannelError
+            The object store is not to be had.
+        infra.object_store.ObjectStoreError
+            It did not do it.
+        """
+        now = self._clock()
+        own = [one for one in self.aside.all() if one.channel == self.name]
+        due = [one for one in own if now >= self._due.get((one.item_id, one.revision), now)]
+        if not due:
+            return
+        store = self._store()
+        for one in due:
+            wait = min(LONGEST_WAIT, max(FIRST_WAIT, (now - one.since).total_seconds()))
+            self._due[one.item_id, one.revision] = now + dt.timedelta(seconds=wait)
+            with self._turn:
+                self._try_again(one, store)
 
     def close(self) -> None:
         """Let go of nothing: the store is not ours."""
@@ -98,12 +139,32 @@ class MailboxChannel:
         if event == "published":
             if item.state != "published" or not self._permits(told):
                 return False
-            return self.contents.put(self.mailbox, item, store)
+            return self._put(item, store)
         # Not asked for entitlement: whatever was put in is marked or removed.
         note = {name: value for name, value in told.payload.items() if name != "links"}
         if event == "withdrawn":
             return self.contents.take_back(self.mailbox, item, note, store)
         return self.contents.mark(self.mailbox, item, note, store)
+
+    def _put(self, item: catalog_store.CatalogItem, store: object_store.ObjectStore) -> bool:
+        """Put a revision in, or set it aside where its own content is wrong; False where nothing changed."""
+        try:
+            return self.contents.put(self.mailbox, item, store)
+        except object_store.ObjectStoreError as error:
+            if not _is_its_own(error, item, store):
+                raise
+            self.contents.discard(self.mailbox, item, store)
+            self.aside.put(self.name, item.item_id, item.revision, reason=str(error), now=self._clock())
+            _LOG.warning("%s: %s, revision %s, is set aside: %s", self.name, item.item_id, item.revision, error)
+            return True
+
+    def _try_again(self, aside: push.Aside, store: object_store.ObjectStore) -> None:
+        item = catalog_store.CatalogStore(self.aside.engine).item(aside.item_id, aside.revision)
+        if item is not None and item.state == "published":
+            self._put(item, store)
+            if not self.contents.holds(self.mailbox, item):
+                return
+        self.aside.settle(aside)
 
     def _permits(self, told: push.Told) -> bool:
         permitted = entitlement.permits(self.mailbox.principal, sector=told.item.sector, admin_codes=told.districts)
@@ -153,7 +214,7 @@ class Contents:
             A file is not there or is not what was published; repeating is safe.
         """
         folder = self._folder(mailbox, item)
-        if self._state(mailbox, item) == "held" or not self._begin(mailbox, item, folder):
+        if self.holds(mailbox, item) or not self._begin(mailbox, item, folder):
             return False
         for file in _files(item):
             with _missing_allowed(file):
@@ -162,6 +223,41 @@ class Contents:
         self._audit("mailbox_put", mailbox, folder, subject_sha256=item.manifest_sha256, **about)
         self._end(mailbox, item)
         return True
+
+    def holds(self, mailbox: store_access.Mailbox, item: catalog_store.CatalogItem) -> bool:
+        """Whether a revision lies whole in a mailbox.
+
+        Parameters
+        ----------
+        mailbox : infra.delivery.store_access.Mailbox
+            Where.
+        item : infra.catalog_store.CatalogItem
+            What.
+
+        Returns
+        -------
+        bool
+            True where it does.
+        """
+        return self._state(mailbox, item) == "held"
+
+    def discard(
+        self, mailbox: store_access.Mailbox, item: catalog_store.CatalogItem, store: object_store.ObjectStore
+    ) -> None:
+        """Remove what was copied of a revision that did not become whole.
+
+        Parameters
+        ----------
+        mailbox : infra.delivery.store_access.Mailbox
+            Where.
+        item : infra.catalog_store.CatalogItem
+            What.
+        store : infra.object_store.ObjectStore
+            The object store.
+        """
+        self._clear(self._folder(mailbox, item), store)
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(content_table).where(*_row(mailbox, item), content_table.c.state == "filling"))
 
     def mark(
         self,
@@ -188,7 +284,7 @@ class Contents:
         bool
             False where it does not lie there.
         """
-        if self._state(mailbox, item) != "held":
+        if not self.holds(mailbox, item):
             return False
         self._write(f"{self._folder(mailbox, item)}{SUPERSEDED_NAME}", note, store)
         return True
@@ -367,6 +463,28 @@ def _files(item: catalog_store.CatalogItem) -> Iterator[catalog_store.AssetRecor
         file = download.file_of(item, name)
         if file is not None:
             yield file
+
+
+def _is_its_own(
+    error: object_store.ObjectStoreError, item: catalog_store.CatalogItem, store: object_store.ObjectStore
+) -> bool:
+    """Whether the content of the revision is wrong, rather than that the store cannot be read or written now."""
+    if isinstance(error, object_store.ChecksumRefusedError | object_store.KeyConflictError):
+        return True
+    if isinstance(error, object_store.ObjectMissingError):
+        next(iter(store.list(item.bucket, item.manifest_key)), None)  # raises where the whole bucket is missing
+        return True
+    # A store may answer a read of what it finds damaged as if it were out of order: then its other files can be read.
+    return {_readable(file, store) for file in _files(item)} == {True, False}
+
+
+def _readable(file: catalog_store.AssetRecord, store: object_store.ObjectStore) -> bool:
+    try:
+        with _missing_allowed(file):
+            store.digest(file.bucket, file.key)
+    except object_store.ObjectStoreError:
+        return False
+    return True
 
 
 def _missing_allowed(file: catalog_store.AssetRecord) -> contextlib.AbstractContextManager[None]:

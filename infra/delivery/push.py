@@ -26,6 +26,7 @@ PAGE = 100
 #: First and longest wait after failures [s].
 FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
 _DOUBLINGS = 16
+_REASON_LIMIT = 300
 _NOTICES = "notices-"
 
 metadata = sa.MetaData()
@@ -37,6 +38,15 @@ position_table = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("failing_since", sa.Text),
     sa.Column("reason", sa.Text),
+)
+set_aside_table = sa.Table(
+    "push_set_aside",
+    metadata,
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("since", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
 )
 webhook_table = sa.Table(
     "webhook",
@@ -298,10 +308,22 @@ class Positions:
         """
         known = self.read(channel)
         failed = dataclasses.replace(
-            known, failures=known.failures + 1, failing_since=known.failing_since or now, reason=reason[:300]
+            known, failures=known.failures + 1, failing_since=known.failing_since or now, reason=reason[:_REASON_LIMIT]
         )
         self._write(failed)
         return failed
+
+    def forgive(self, channel: str) -> None:
+        """Forget the failures of a channel that is not tried any more; its position stays.
+
+        Parameters
+        ----------
+        channel : str
+            Name.
+        """
+        known = self.read(channel)
+        if known.failures:
+            self._write(Position(channel=channel, sequence=known.sequence))
 
     def _write(self, position: Position) -> None:
         row = dataclasses.asdict(position)
@@ -314,6 +336,98 @@ class Positions:
             ).rowcount
             if not changed:
                 connection.execute(sa.insert(position_table), [row])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Aside:
+    """A revision that a channel set aside: its own content is wrong, and what comes after it is not to wait.
+
+    Attributes
+    ----------
+    channel : str
+        Name of the channel.
+    item_id : str
+        Identity.
+    revision : int
+        Revision [1].
+    since : datetime.datetime
+        When it was set aside first.
+    reason : str
+        What is wrong with it.
+    """
+
+    channel: str
+    item_id: str
+    revision: int
+    since: dt.datetime
+    reason: str
+
+
+class SetAside:
+    """What the channels set aside, in the database, until it went well or is to go no longer.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Database of the installation.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def all(self) -> tuple[Aside, ...]:
+        """Everything that is set aside.
+
+        Returns
+        -------
+        tuple of Aside
+            By channel, oldest first.
+        """
+        column = set_aside_table.c
+        order = (column.channel, column.since, column.item_id, column.revision)
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(sa.select(set_aside_table).order_by(*order)).mappings().all()
+        return tuple(Aside(**{**row, "since": dt.datetime.fromisoformat(row["since"])}) for row in rows)
+
+    def put(self, channel: str, item_id: str, revision: int, *, reason: str, now: dt.datetime) -> None:
+        """Set a revision aside; one that was before keeps its time.
+
+        Parameters
+        ----------
+        channel : str
+            Name of the channel.
+        item_id : str
+            Identity.
+        revision : int
+            Revision [1].
+        reason : str
+            What is wrong with it.
+        now : datetime.datetime
+            Time; aware.
+        """
+        key = {"channel": channel, "item_id": item_id, "revision": revision}
+        said, where = reason[:_REASON_LIMIT], self._where(channel, item_id, revision)
+        with self.engine.begin() as connection:
+            if not connection.execute(sa.update(set_aside_table).where(*where).values(reason=said)).rowcount:
+                row = {**key, "since": catalog_store.text_from_instant(now), "reason": said}
+                connection.execute(sa.insert(set_aside_table), [row])
+
+    def settle(self, aside: Aside) -> None:
+        """Enter that a revision is not set aside any more.
+
+        Parameters
+        ----------
+        aside : Aside
+            Which.
+        """
+        where = self._where(aside.channel, aside.item_id, aside.revision)
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(set_aside_table).where(*where))
+
+    @staticmethod
+    def _where(channel: str, item_id: str, revision: int) -> tuple[sa.ColumnElement[bool], ...]:
+        column = set_aside_table.c
+        return column.channel == channel, column.item_id == item_id, column.revision == revision
 
 
 def outgoing(catalog: catalog_store.CatalogStore, *, after: int, public_url: str) -> tuple[Told, ...]:
@@ -567,9 +681,13 @@ def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str
     -------
     dict
         By channel: position, how much is outstanding, age of the oldest of it [s], failures, seconds of failing,
-        reason.
+        reason, and what is set aside.
     """
-    told = {}
+    told: dict[str, dict[str, Any]] = {}
+    aside: dict[str, list[dict[str, Any]]] = {}
+    for one in SetAside(catalog.engine).all():
+        about = {"item": one.item_id, "revision": one.revision, "since": one.since.isoformat(), "reason": one.reason}
+        aside.setdefault(one.channel, []).append(about)
     for position in Positions(catalog.engine).all():
         left, oldest = _outstanding(catalog.engine, position)
         since = position.failing_since
@@ -580,6 +698,7 @@ def report(catalog: catalog_store.CatalogStore, *, now: dt.datetime) -> dict[str
             "failures": position.failures,
             "failing_seconds": None if since is None else round((now - since).total_seconds(), 1),
             "reason": position.reason,
+            "set_aside": aside.get(position.channel, []),
         }
     return told
 

@@ -410,7 +410,8 @@ def close(engine: sa.Engine, mailbox: Mailbox, *, now: dt.datetime) -> bool:
     with engine.begin() as connection:
         closed = connection.execute(change.values(closed_at=_text(now))).rowcount == 1
         if closed:
-            connection.execute(sa.delete(position).where(position.c.channel == mailbox.channel))
+            for table in (position, push.set_aside_table):
+                connection.execute(sa.delete(table).where(table.c.channel == mailbox.channel))
     return closed
 
 

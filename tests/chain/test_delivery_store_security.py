@@ -23,7 +23,7 @@ from botocore import credentials as botocore_credentials
 from typer.testing import CliRunner
 
 from infra import catalog_store, cli, database, object_store, publication, settings, signing
-from infra.delivery import audit, fetching, mailbox, push, store_access, withdrawal
+from infra.delivery import audit, fetching, health, mailbox, push, store_access, withdrawal
 from infra.embedded import object_store_identities, object_store_server
 from products import stac
 
@@ -878,6 +878,65 @@ def test_the_commands_make_fill_rotate_and_revoke(tmp_path: Path, monkeypatch: p
     finally:
         object_store_server.stop(tmp_path, timeout=2.0)
         settings.current.cache_clear()
+
+
+@pytest.mark.parametrize("way", ["other content", "damaged on disk", "gone"])
+def test_a_damaged_object_of_the_store_holds_up_no_other_item_and_comes_when_it_is_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("TERRALIMB_HOME", str(tmp_path))
+    settings.current.cache_clear()
+    try:
+        server = object_store_server.start(tmp_path, buckets=[PRODUCTS, CATALOGUE])
+        store, url = server.connect(), settings.current().resolved_database_url()
+        database.upgrade(url)
+        catalog = catalog_store.CatalogStore(database.engine(url))
+        for item in ITEMS:
+            _publish(tmp_path, store, catalog, item)
+        bad = catalog.item("water-one")
+        assert bad is not None
+        file = next(asset for asset in bad.assets if asset.name == "data.tif")
+        sound = store.read(file.bucket, file.key)
+        _spoil(tmp_path, server, file, sound, way)
+        limits = ["--agency", "agency-b", "--sector", "ecology", "--all-districts", "--json"]
+        made = json.loads(_said("access", "create-store-credentials", *limits))
+        answer = CliRunner().invoke(cli.app, ["push", "run", "--once"])
+        assert isinstance(answer.exception, RuntimeError)
+        assert "water-one, revision 1, is set aside" in answer.output
+        assert _items_read(server, made) == EXPECTED["agency-b"] - {"water-one"}
+        (state,) = json.loads(_said("push", "list", "--json"))["channels"].values()
+        assert ([one["item"] for one in state["set_aside"]], state["failures"]) == (["water-one"], 0)
+        assert "1 set aside, the first water-one" in _said("push", "list")
+        assert health.status(catalog, home=tmp_path, now=dt.datetime.now(dt.UTC)) == "degraded"
+        with contextlib.closing(_owner(server)) as client:
+            client.put_object(Bucket=file.bucket, Key=file.key, Body=sound)
+        _said("push", "run", "--once")
+        assert _items_read(server, made) == EXPECTED["agency-b"]
+    finally:
+        object_store_server.stop(tmp_path, timeout=2.0)
+        settings.current.cache_clear()
+
+
+def _owner(server: object_store_server.RunningServer) -> Any:
+    return object_store.connect_client(endpoint=server.endpoint_url, credentials=server.credentials)
+
+
+def _spoil(
+    home: Path, server: object_store_server.RunningServer, file: catalog_store.AssetRecord, body: bytes, way: str
+) -> None:
+    flipped = bytes([body[0] ^ 1]) + body[1:]
+    if way == "damaged on disk":
+        place = next(path for path in home.rglob("*.dat") if body in path.read_bytes())
+        at = place.read_bytes().index(body)
+        with place.open("r+b") as volume:
+            volume.seek(at)
+            volume.write(flipped[:1])
+        return
+    with contextlib.closing(_owner(server)) as client:
+        if way == "gone":
+            client.delete_object(Bucket=file.bucket, Key=file.key)
+        else:
+            client.put_object(Bucket=file.bucket, Key=file.key, Body=flipped)
 
 
 def _said(*words: str) -> str:

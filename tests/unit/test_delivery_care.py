@@ -112,6 +112,70 @@ def test_health_names_the_newest_of_each_collection_lags_and_suspended_webhooks(
     ]
 
 
+def reasons(charge: care.Charge, now: dt.datetime) -> list[str]:
+    """What is wrong, as an operator reads it; whoever has no key hears the same in a word."""
+    told = health.report(charge.stores.catalog, home=charge.home, now=now)
+    word = "degraded" if told["reasons"] else "ok"
+    assert told["status"] == health.status(charge.stores.catalog, home=charge.home, now=now) == word
+    return list(told["reasons"])
+
+
+def test_a_channel_that_fails_for_minutes_degrades_and_one_that_recovers_or_is_gone_does_not(
+    charge: care.Charge,
+) -> None:
+    positions = push.Positions(charge.stores.catalog.engine)
+    positions.fail("mqtt", "refused", now=NOON)
+    assert reasons(charge, NOON + dt.timedelta(seconds=300)) == []
+    later = NOON + dt.timedelta(seconds=301)
+    assert reasons(charge, later) == ["mqtt has failed for 301 s: refused"]
+    positions.advance("mqtt", 0)
+    assert reasons(charge, later) == []
+    positions.fail("mqtt", "refused", now=NOON)
+    # Its broker is configured no more.
+    push_command._Channels(settings.Settings(home=charge.home), charge.stores.catalog, from_beginning=False)
+    assert reasons(charge, later) == []
+
+
+def test_a_suspended_webhook_degrades_once_whatever_its_channels_failed_at(charge: care.Charge) -> None:
+    catalog = charge.stores.catalog
+    hook, _secret = webhook.add(catalog, charge.home, agency="a", url="https://h.example", sectors=["weather"])
+    positions = push.Positions(catalog.engine)
+    for name in (hook.channel, push.notice_channel(hook.channel)):
+        positions.fail(name, "gone", now=NOON - 4 * DAY)
+    assert len(reasons(charge, NOON)) == 2
+    webhook.set_active(catalog.engine, hook.id, reason="failed for 3 days", now=NOON)
+    assert reasons(charge, NOON) == [f"webhook {hook.id} of a is suspended: failed for 3 days"]
+
+
+def test_what_a_channel_set_aside_degrades_until_it_is_settled(charge: care.Charge) -> None:
+    aside = push.SetAside(charge.stores.catalog.engine)
+    for item in ("one", "two"):
+        aside.put("mailbox-a", item, 1, reason="it is not what was published", now=NOON)
+    told = "mailbox-a set 2 aside, the first one revision 1: it is not what was published"
+    assert reasons(charge, NOON) == [told]
+    for one in aside.all():
+        aside.settle(one)
+    assert reasons(charge, NOON) == []
+
+
+def test_care_that_stopped_or_never_ran_degrades_after_a_day_and_a_half(charge: care.Charge) -> None:
+    assert reasons(charge, NOON) == []
+    charge.stores.catalog.publish(next(modelled_catalogue.entries(1, seed=1)), published_at=NOON)
+    announcements = charge.stores.catalog.undelivered()
+    charge.stores.catalog.mark_delivered(announcements[0].sequence, delivered_at=NOON)
+    age = NOON - announcements[0].created_at
+    assert reasons(charge, NOON - age + dt.timedelta(hours=36)) == []
+    assert reasons(charge, NOON - age + dt.timedelta(hours=36.1)) == ["the daily care has never run"]
+    for step in STEPS:
+        care.note(charge.home, step, now=NOON, outcome={})
+    care.note(charge.home, "backup", now=NOON + DAY, outcome={})
+    assert reasons(charge, NOON + dt.timedelta(hours=36)) == []
+    late = ", ".join(step for step in STEPS if step != "backup")
+    assert reasons(charge, NOON + dt.timedelta(hours=37)) == [f"the daily care did not come to {late} for 37 h"]
+    (charge.home / "care" / "seal.json").write_text('{"at": "2026-08-01T00:20:00", "status": "ok"}')
+    assert "seal" not in reasons(charge, NOON + dt.timedelta(hours=37))[0]
+
+
 def test_the_record_is_sealed_once_it_holds_and_never_when_it_does_not(charge: care.Charge) -> None:
     assert care.run("seal", charge, now=NOON) == {"lines": 0, "sealed_now": 0}
     record = audit.AuditLog(charge.home / "audit")

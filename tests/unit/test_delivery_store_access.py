@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from typer import testing
 
 from infra import catalog_store, database, object_store
+from infra.cli import access
+from infra.cli import store_access as access_command
 from infra.delivery import audit, mailbox, push, store_access
 from infra.demonstration import modelled_catalogue
 from infra.embedded import object_store_identities
@@ -40,7 +43,7 @@ def catalog(filled: Path) -> Iterator[catalog_store.CatalogStore]:
     yield found
     tables = (store_access.content_table, store_access.credential_table, store_access.mailbox_table)
     with found.engine.begin() as connection:
-        for table in (*tables, push.position_table):
+        for table in (*tables, push.position_table, push.set_aside_table):
             connection.execute(sa.delete(table))
 
 
@@ -139,6 +142,31 @@ def test_a_mailbox_is_closed_only_when_nobody_may_read_it(catalog: catalog_store
     assert push.Positions(engine).all() == ()
 
 
+@pytest.mark.parametrize("limits", [[], ["--all-districts", "--district", "500112"]])
+def test_store_credentials_without_a_word_about_districts_are_refused(
+    monkeypatch: pytest.MonkeyPatch, limits: list[str]
+) -> None:
+    monkeypatch.setattr(access_command, "_make", lambda *_given, **_named: pytest.fail("something was made"))
+    given = ["create-store-credentials", "--agency", "a", "--sector", "ecology", *limits]
+    refused = testing.CliRunner().invoke(access.app, given)
+    assert refused.exit_code == 2
+    assert "--all-districts" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("limits", "districts"),
+    [(["--all-districts"], None), (["--district", "500113", "--district", "500112"], ("500112", "500113"))],
+)
+def test_store_credentials_are_for_the_districts_that_were_said(
+    monkeypatch: pytest.MonkeyPatch, limits: list[str], districts: tuple[str, ...] | None
+) -> None:
+    made: list[store_access.Mailbox] = []
+    monkeypatch.setattr(access_command, "_make", lambda box, **_named: made.append(box))
+    given = ["create-store-credentials", "--agency", "a", "--sector", "ecology", *limits]
+    assert testing.CliRunner().invoke(access.app, given).exit_code == 0
+    assert [box.districts for box in made] == [districts]
+
+
 # What lies in them
 
 
@@ -149,10 +177,21 @@ class Shelf:
     hashes: dict[str, str]
     keys: set[str] = dataclasses.field(default_factory=set)
     copies: int = 0
+    #: What becomes of a read, by key.
+    troubles: dict[str, object_store.ObjectStoreError] = dataclasses.field(default_factory=dict)
+    #: What becomes of everything.
+    away: object_store.ObjectStoreError | None = None
 
-    def copy(self, bucket: str, key: str, *, to_bucket: str, to_key: str) -> object_store.StoredObject:
+    def digest(self, bucket: str, key: str) -> None:
+        if self.away is not None:
+            raise self.away
+        if key in self.troubles:
+            raise self.troubles[key]
         if key.endswith(".minisig"):
             raise object_store.ObjectMissingError(key)
+
+    def copy(self, bucket: str, key: str, *, to_bucket: str, to_key: str) -> object_store.StoredObject:
+        self.digest(bucket, key)
         self.keys.add(to_key)
         self.copies += 1
         return object_store.StoredObject(to_bucket, to_key, 1, self.hashes.get(key, "0" * 64))
@@ -161,6 +200,8 @@ class Shelf:
         self.keys.add(key)
 
     def list(self, bucket: str, prefix: str) -> Iterator[object_store.StoredObject]:
+        if self.away is not None:
+            raise self.away
         return (object_store.StoredObject(bucket, key, 1) for key in sorted(self.keys) if key.startswith(prefix))
 
     def delete(self, bucket: str, key: str) -> None:
@@ -176,11 +217,46 @@ def shelf_of(catalog: catalog_store.CatalogStore) -> Shelf:
     return Shelf({**hashes, **{row.manifest_key: row.manifest_sha256 for row in manifests}})
 
 
-def pushed(catalog: catalog_store.CatalogStore, box: store_access.Mailbox, shelf: Any, home: Path) -> push.Position:
-    channel = mailbox.MailboxChannel(
-        box, catalog.engine, bucket="b", store=lambda: shelf, record=audit.AuditLog(home / "audit")
+class Clock:
+    """A clock that is set by hand."""
+
+    now = NOON
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+
+def channel_of(
+    catalog: catalog_store.CatalogStore, box: store_access.Mailbox, shelf: Any, home: Path, clock: Clock | None = None
+) -> mailbox.MailboxChannel:
+    return mailbox.MailboxChannel(
+        box,
+        catalog.engine,
+        bucket="b",
+        store=lambda: shelf,
+        record=audit.AuditLog(home / "audit"),
+        clock=clock or Clock(),
     )
-    return push.Pusher(catalog=catalog).push(channel)
+
+
+def pushed(catalog: catalog_store.CatalogStore, box: store_access.Mailbox, shelf: Any, home: Path) -> push.Position:
+    return push.Pusher(catalog=catalog).push(channel_of(catalog, box, shelf, home))
+
+
+def items_in(shelf: Shelf) -> set[str]:
+    """Items whose folder has a manifest, or anything else."""
+    return {key.split("/")[3] for key in shelf.keys}
+
+
+def own_items(catalog: catalog_store.CatalogStore, box: store_access.Mailbox) -> list[catalog_store.CatalogItem]:
+    column = catalog_store.item_table.c
+    statement = sa.select(catalog_store.item_table).where(column.sector.in_(box.sectors)).order_by(column.id)
+    with database.reading(catalog.engine) as connection:
+        return list(catalog.items_of(connection, statement))
+
+
+def aside_of(catalog: catalog_store.CatalogStore) -> list[tuple[str, str]]:
+    return [(one.item_id, one.reason) for one in push.SetAside(catalog.engine).all()]
 
 
 @pytest.mark.parametrize("districts", [None, ["500100"], ["500229", "500103"]])
@@ -210,16 +286,110 @@ def test_a_mailbox_gets_what_the_rule_allows_and_nothing_else(
     assert shelf.copies == copies  # told again, it copies nothing again
 
 
-def test_a_copy_that_is_not_what_was_published_is_not_left_there(
+UNREADABLE = object_store.StoreUnavailableError("500 read failed")
+MISSING = object_store.ObjectMissingError("NoSuchKey")
+
+
+@pytest.mark.parametrize("wrong", ["other content", UNREADABLE, MISSING], ids=["changed", "unreadable", "missing"])
+def test_an_item_whose_content_is_wrong_is_set_aside_and_the_rest_goes_on(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, wrong: str | object_store.ObjectStoreError
+) -> None:
+    box, shelf = a_box(), shelf_of(catalog)
+    given(catalog, box)
+    bad, *others = own_items(catalog, box)
+    file = bad.assets[-1]
+    sound = shelf.hashes[file.key]
+    if isinstance(wrong, str):
+        shelf.hashes[file.key] = "0" * 64
+    else:
+        shelf.troubles[file.key] = wrong
+    clock = Clock()
+    channel = channel_of(catalog, box, shelf, tmp_path, clock)
+    done = push.Pusher(catalog=catalog).push(channel)
+    assert (done.sequence, done.failures) == (COUNT, 0)
+    assert items_in(shelf) == {item.item_id for item in others}
+    said = "is not what was published" if isinstance(wrong, str) else str(wrong)
+    ((item_id, reason),) = aside_of(catalog)
+    assert (item_id, said in reason) == (bad.item_id, True)
+    (told,) = push.report(catalog, now=NOON)[box.channel]["set_aside"]
+    assert (told["item"], told["revision"], told["since"]) == (bad.item_id, 1, NOON.isoformat())
+
+    channel.catch_up()  # nothing was put right yet
+    assert [item_id for item_id, _ in aside_of(catalog)] == [bad.item_id]
+    shelf.troubles.clear()
+    shelf.hashes[file.key] = sound
+    channel.catch_up()
+    assert items_in(shelf) == {item.item_id for item in others}  # it was tried just now
+    clock.now = NOON + dt.timedelta(seconds=61)
+    channel.catch_up()
+    assert items_in(shelf) == {item.item_id for item in (bad, *others)}
+    assert aside_of(catalog) == []
+
+
+def test_what_stays_set_aside_is_tried_more_and_more_rarely(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, shelf, clock = a_box(), shelf_of(catalog), Clock()
+    given(catalog, box)
+    file = own_items(catalog, box)[0].assets[0]
+    shelf.hashes[file.key] = "0" * 64
+    channel = channel_of(catalog, box, shelf, tmp_path, clock)
+    push.Pusher(catalog=catalog).push(channel)
+    tried: list[int] = []
+    put = channel.contents.put
+    monkeypatch.setattr(channel.contents, "put", lambda *told: (tried.append(seconds), put(*told))[1])
+    for seconds in range(0, 4 * 3600, 30):
+        clock.now = NOON + dt.timedelta(seconds=seconds)
+        channel.catch_up()
+    assert tried[:5] == [0, 60, 120, 240, 480]
+    assert tried[-1] - tried[-2] == 3600
+    assert push.SetAside(catalog.engine).all()[0].since == NOON
+
+
+@pytest.mark.parametrize(
+    "away",
+    [UNREADABLE, object_store.ObjectMissingError("NoSuchBucket"), object_store.AccessRefusedError("403")],
+    ids=["unavailable", "no bucket", "refused"],
+)
+def test_a_store_that_is_not_to_be_had_holds_the_mailbox_and_sets_nothing_aside(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, away: object_store.ObjectStoreError
+) -> None:
+    box, shelf = a_box(), shelf_of(catalog)
+    given(catalog, box)
+    shelf.away = away
+    failed = pushed(catalog, box, shelf, tmp_path)
+    assert (failed.failures, aside_of(catalog)) == (1, [])
+    assert failed.sequence < COUNT
+    assert str(away) in str(failed.reason)
+    shelf.away = None
+    assert pushed(catalog, box, shelf, tmp_path).sequence == COUNT
+    assert items_in(shelf) == {item.item_id for item in own_items(catalog, box)}
+
+
+def test_what_was_withdrawn_or_whose_mailbox_was_closed_is_set_aside_no_longer(
     catalog: catalog_store.CatalogStore, tmp_path: Path
 ) -> None:
-    box = a_box()
-    given(catalog, box)
-    shelf = Shelf({})
-    failed = pushed(catalog, box, shelf, tmp_path)
-    assert failed.failures == 1
-    assert "not what was published" in str(failed.reason)
-    assert shelf.keys == set()
+    box, shelf = a_box(), shelf_of(catalog)
+    key = given(catalog, box)
+    bad, other, *_ = own_items(catalog, box)
+    for item in (bad, other):
+        shelf.hashes[item.assets[0].key] = "0" * 64
+    channel = channel_of(catalog, box, shelf, tmp_path)
+    push.Pusher(catalog=catalog).push(channel)
+    assert len(aside_of(catalog)) == 2
+    change = sa.update(catalog_store.item_table).where(catalog_store.item_table.c.id == bad.item_id)
+    with catalog.engine.begin() as connection:
+        connection.execute(change.values(state="withdrawn"))
+    try:
+        channel.catch_up()
+    finally:
+        with catalog.engine.begin() as connection:
+            connection.execute(change.values(state="published"))
+    assert [item_id for item_id, _ in aside_of(catalog)] == [other.item_id]
+    assert bad.item_id not in items_in(shelf)
+    store_access.revoke(catalog.engine, key, now=NOON)
+    assert store_access.close(catalog.engine, box, now=NOON)
+    assert aside_of(catalog) == []
 
 
 def test_nothing_is_put_into_a_closed_mailbox(catalog: catalog_store.CatalogStore, tmp_path: Path) -> None:
