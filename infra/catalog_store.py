@@ -484,6 +484,10 @@ _INDEX_MARGIN = 1e-6
 
 _ADVISORY_LOCK_POSTGRESQL = 0x7465_7272
 
+_ADVANCE_POSTGRESQL = """
+    SELECT setval(found.name, greatest(CAST(:last AS bigint), coalesce(pg_sequence_last_value(found.name), 0)))
+    FROM (SELECT pg_get_serial_sequence('outbox', 'sequence')::regclass AS name) found"""
+
 
 def create_spatial_index(connection: sa.Connection) -> None:
     """Create what finds boxes fast: the R*Tree and its triggers on SQLite, nothing further on PostgreSQL.
@@ -909,6 +913,83 @@ class CatalogStore:
             self._move(turn, row, state="withdrawn", at=withdrawn_at, reason=reason, successor=successor)
         return PublishedRevision(item_id, row["revision"], created=False)
 
+    def withdraw_again(self, told: Announcement) -> bool:
+        """Enter a withdrawal that was announced before and that this catalogue does not know any more.
+
+        Parameters
+        ----------
+        told : Announcement
+            As it stands in the feed, event ``withdrawn``.
+
+        Returns
+        -------
+        bool
+            False where the catalogue has no such revision with this content to withdraw; nothing was entered.
+        """
+        with self.writing() as turn:
+            row = _row_of(turn, told.item_id, told.revision)
+            if row is None or row["state"] not in ("published", "superseded") or _other_content(row, told):
+                return False
+            if _is_announced(turn, told):
+                return False
+            _announce_again(turn, told)
+            change = sa.update(item_table).where(item_table.c.number == row["number"])
+            turn.execute(change.values(state="withdrawn", state_reason=str(told.payload["reason"])))
+        return True
+
+    def publish_again(self, entry: CatalogEntry, told: Announcement, superseding: Announcement | None) -> bool:
+        """Enter a publication that was announced before and that this catalogue does not know any more.
+
+        Parameters
+        ----------
+        entry : CatalogEntry
+            The revision; every asset must be stored and verified.
+        told : Announcement
+            As it stands in the feed, event ``published``.
+        superseding : Announcement or None
+            The announcement that the revision before was superseded by it; None where there is none.
+
+        Returns
+        -------
+        bool
+            False where the catalogue is not in the state this publication followed; nothing was entered.
+        """
+        with self.writing() as turn:
+            latest = _row_of(turn, entry.item_id)
+            if told.revision != 1 + (0 if latest is None else latest["revision"]):
+                return False
+            if latest is not None and (latest["state"] == "published") != (superseding is not None):
+                return False
+            both = [one for one in (superseding, told) if one is not None]
+            if any(_is_announced(turn, one) for one in both):
+                return False
+            for one in both:
+                _announce_again(turn, one)
+            if latest is not None and superseding is not None:
+                change = sa.update(item_table).where(item_table.c.number == latest["number"])
+                turn.execute(change.values(state="superseded"))
+            self._enter(turn, entry, revision=told.revision, published_at=told.created_at)
+        return True
+
+    def never_reuse_positions(self, last: int) -> None:
+        """Announce from behind a position on: what was announced there before keeps its place in the feed.
+
+        Parameters
+        ----------
+        last : int
+            Last position the feed ever had; 0 for none [1].
+        """
+        if last < 1:
+            return
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text(_ADVANCE_POSTGRESQL), {"last": last})
+                return
+            if connection.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")).first() is None:
+                connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', 0)"))
+            advance = "UPDATE sqlite_sequence SET seq = max(seq, :last) WHERE name = 'outbox'"
+            connection.execute(sa.text(advance), {"last": last})
+
     def put_collection(self, document: Mapping[str, Any]) -> None:
         """Enter or replace the document of a collection.
 
@@ -1110,6 +1191,14 @@ class CatalogStore:
     def _insert(
         connection: sa.Connection, entry: CatalogEntry, *, revision: int, published_at: dt.datetime
     ) -> PublishedRevision:
+        row = CatalogStore._enter(connection, entry, revision=revision, published_at=published_at)
+        _announce(connection, row, event="published", at=published_at)
+        return PublishedRevision(entry.item_id, revision, created=True)
+
+    @staticmethod
+    def _enter(
+        connection: sa.Connection, entry: CatalogEntry, *, revision: int, published_at: dt.datetime
+    ) -> dict[str, Any]:
         row = _entry_row(entry, revision=revision, published_at=text_from_instant(published_at))
         row["footprint"] = _footprint(connection, entry)
         row["district_set"] = _district_set(connection, entry)
@@ -1118,8 +1207,7 @@ class CatalogStore:
             connection.execute(sa.insert(test_item_table), [{"number": inserted}])
         if entry.assets:
             connection.execute(sa.insert(asset_table), _asset_rows(entry, revision))
-        _announce(connection, row, event="published", at=published_at)
-        return PublishedRevision(entry.item_id, revision, created=True)
+        return row
 
     @staticmethod
     def _move(
@@ -1283,6 +1371,32 @@ def _announce(
             }
         ],
     )
+
+
+def _other_content(row: Mapping[str, Any], told: Announcement) -> bool:
+    return bool(told.payload["sha256"] != {"content": row["content_sha256"], "manifest": row["manifest_sha256"]})
+
+
+def _is_announced(connection: sa.Connection, told: Announcement) -> bool:
+    """Whether its position or its event is taken."""
+    column = outbox_table.c
+    same = sa.and_(column.event == told.event, column.item_id == told.item_id, column.revision == told.revision)
+    taken = sa.select(column.sequence).where(sa.or_(column.sequence == told.sequence, same))
+    return connection.execute(taken).first() is not None
+
+
+def _announce_again(connection: sa.Connection, told: Announcement) -> None:
+    """Enter an announcement under the position it had."""
+    row = {
+        "sequence": told.sequence,
+        "event": told.event,
+        "item_id": told.item_id,
+        "revision": told.revision,
+        "payload": json_text(told.payload),
+        "created_at": text_from_instant(told.created_at),
+        "delivered_at": None if told.delivered_at is None else text_from_instant(told.delivered_at),
+    }
+    connection.execute(sa.insert(outbox_table), [row])
 
 
 def _tally(connection: sa.Connection, column: sa.ColumnElement[str], *conditions: Any) -> dict[str, int]:

@@ -16,6 +16,7 @@ from infra import settings
 
 if TYPE_CHECKING:
     from infra.delivery import reconciliation
+    from infra.delivery import replay as replays_of
     from infra.stages import workspace
 
 AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
@@ -208,7 +209,10 @@ def restore(
 ) -> None:
     """Bring a backup of the database back into a file, verified before it stands under its name.
 
-    Then stop the service, put the file in place of HOME/terralimb.sqlite and run `terralimb catalogue reconcile`.
+    What happened after the backup is entered again: withdrawals and publications from the feed in the store, keys and
+    store credentials taken back from the record in HOME/audit. Keys made after the backup have to be made anew, holds
+    placed anew. Stop the service first, then put the file in place of HOME/terralimb.sqlite and run
+    `terralimb catalogue reconcile`.
     """
     from infra import signing
     from infra.delivery import backup as backups
@@ -219,13 +223,70 @@ def restore(
             if trust is None
             else signing.keys_of(json.loads(trust.read_text(encoding="utf-8")))
         )
-        manifest = backups.restore(
-            into, store=here.store, catalogue_bucket=here.settings.bucket("catalogue"), trusted=keys, at=at
+        manifest, replayed = backups.restore(
+            into,
+            store=here.store,
+            catalogue_bucket=here.settings.bucket("catalogue"),
+            trusted=keys,
+            record=here.settings.home / "audit",
+            now=_now(),
+            at=at,
         )
     if as_json:
-        _print(manifest)
-        return
-    _say(f"{into}: the backup of {manifest['at']}, {manifest['revisions']} revisions")
+        _print({**manifest, "replayed": dataclasses.asdict(replayed)})
+    else:
+        _say(f"{into}: the backup of {manifest['at']}, {manifest['revisions']} revisions")
+        _say_replayed(replayed)
+    _warn_of_loss(replayed)
+
+
+def replay(as_json: bool = AS_JSON) -> None:
+    """Enter what happened after a backup into a database brought back by other tools, such as pg_restore.
+
+    `terralimb catalogue restore` does so itself. Withdrawals and publications come from the feed in the store, keys
+    and store credentials taken back from the record in HOME/audit. Run it before the service is started; run again,
+    it changes nothing.
+    """
+    from infra import signing
+    from infra.delivery import replay as replays
+
+    with attached() as here:
+        done = replays.replay(
+            here.catalog,
+            store=here.store,
+            catalogue_bucket=here.settings.bucket("catalogue"),
+            record=here.settings.home / "audit",
+            trusted=signing.public_keys(here.settings.home),
+            now=_now(),
+        )
+    if as_json:
+        _print(dataclasses.asdict(done))
+    else:
+        _say_replayed(done)
+    _warn_of_loss(done)
+
+
+def _say_replayed(done: "replays_of.Replay") -> None:
+    _say(
+        f"entered again: {done.withdrawn} withdrawals, {done.published} publications; taken back again: "
+        f"{done.keys_revoked} keys, {done.store_credentials_revoked} store credentials"
+    )
+
+
+def _warn_of_loss(done: "replays_of.Replay") -> None:
+    """Say on the other channel what somebody has to do by hand."""
+    if done.publish_again:
+        _say_aside(
+            f"{len(done.publish_again)} publications came after the backup, their files are not all in the store as "
+            f"signed, and they must be published again: {', '.join(done.publish_again)}"
+        )
+    if done.unknown:
+        _say_aside(f"{len(done.unknown)} objects of the feed stay unknown: {', '.join(done.unknown)}")
+    if done.record is not None:
+        _say_aside(
+            f"{done.record}: keys taken back after the backup may hold again; look with `terralimb access list-keys` "
+            "and `terralimb access list-store-credentials`"
+        )
 
 
 def export(as_json: bool = AS_JSON) -> None:

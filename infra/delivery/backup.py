@@ -11,11 +11,13 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import alembic.util
 import sqlalchemy as sa
 
-from infra import object_store, signing
+from infra import catalog_store, database, object_store, signing
+from infra.delivery import replay
 from products import minisign
 
 LAYOUT = "terralimb-backup/1"
@@ -25,6 +27,21 @@ _FILE, _MANIFEST, _SIGNATURE = "terralimb.sqlite", "MANIFEST.json", "MANIFEST.js
 
 class BackupError(RuntimeError):
     """A backup cannot be made or restored; the sentence says why."""
+
+
+class Restoration(NamedTuple):
+    """A backup that was brought back.
+
+    Attributes
+    ----------
+    manifest : dict
+        The backup's manifest.
+    replayed : infra.delivery.replay.Replay
+        What happened after the backup and was entered again.
+    """
+
+    manifest: dict[str, Any]
+    replayed: replay.Replay
 
 
 def back_up(
@@ -88,9 +105,11 @@ def restore(
     store: object_store.ObjectStore,
     catalogue_bucket: str,
     trusted: Sequence[signing.PublicKey],
+    record: Path,
+    now: dt.datetime,
     at: str | None = None,
-) -> dict[str, Any]:
-    """Bring a backup back as a database file, verified before it stands under its name.
+) -> Restoration:
+    """Bring a backup back as a database file, verified, and with what happened since, before it stands under its name.
 
     Parameters
     ----------
@@ -101,19 +120,23 @@ def restore(
     catalogue_bucket : str
         Their bucket.
     trusted : Sequence of infra.signing.PublicKey
-        Keys that may have signed it.
+        Keys that may have signed it, and the manifests of what was published since.
+    record : Path
+        Folder of the record of access, which tells what keys were taken back since.
+    now : datetime.datetime
+        Time; aware.
     at : str or None
         Time in the key of the backup; None for the newest that was finished.
 
     Returns
     -------
-    dict
-        The manifest.
+    Restoration
+        The manifest, and what was entered again.
 
     Raises
     ------
     BackupError
-        There is no such backup, it is not signed or is damaged, or the file is there already.
+        There is no such backup, it is not signed or is damaged, it is of a newer version, or the file is there already.
     """
     if into.exists():
         raise BackupError(f"{into} is there already: a restore never overwrites, choose another name")
@@ -133,11 +156,41 @@ def restore(
         if (found.sha256, found.size) != (manifest["sha256"], manifest["size"]):
             raise BackupError(f"{place}/{_FILE} is not the file its manifest vouches for")
         _inspected(part)
-        _never_reuse_positions(part, store, catalogue_bucket)
+        done = replay.replay(
+            _newest_schema(part),
+            store=store,
+            catalogue_bucket=catalogue_bucket,
+            record=record,
+            trusted=trusted,
+            now=now,
+        )
+        _settle(part)
         part.rename(into)
     finally:
-        part.unlink(missing_ok=True)
-    return manifest
+        for path in (part, *_beside(part)):
+            path.unlink(missing_ok=True)
+    return Restoration(manifest, done)
+
+
+def _newest_schema(path: Path) -> catalog_store.CatalogStore:
+    url = f"sqlite:///{path}"
+    try:
+        database.upgrade(url)
+    except alembic.util.CommandError as error:
+        raise BackupError(f"the backup is of a newer version of this program: {error}") from error
+    return catalog_store.CatalogStore(database.engine(url))
+
+
+def _settle(path: Path) -> None:
+    """Bring everything into the one file: what SQLite keeps beside it would not go along with it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    if any(beside.exists() for beside in _beside(path)):
+        raise BackupError("the restored database is still being written")
+
+
+def _beside(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
 
 
 def _sqlite_file(database_url: str) -> Path:
@@ -172,15 +225,3 @@ def _inspected(path: Path) -> dict[str, Any]:
         count = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("item", "outbox")}  # noqa: S608
         version = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
     return {"revisions": count["item"], "announcements": count["outbox"], "schema": version}
-
-
-def _never_reuse_positions(path: Path, store: object_store.ObjectStore, bucket: str) -> None:
-    """Go on after the last position the feed ever had: what was announced after the backup keeps its place there."""
-    told = (found.key for folder in ("feed/", "feed-test/") for found in store.list(bucket, folder))
-    last = max((int(key.rpartition("/")[2].removesuffix(".json")) for key in told), default=0)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        known = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-        if known is None:
-            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (last,))
-        elif known[0] < last:
-            connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox'", (last,))

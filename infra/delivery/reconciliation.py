@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra import catalog_store, database, object_store, pgstac_index, publication, settings, signing
+from infra.delivery import replay
 
 #: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
 ORPHAN_AGE = dt.timedelta(days=7)
@@ -121,6 +122,9 @@ def stores_of(
 
 def reconcile(stores: Stores, *, now: dt.datetime, repair: bool = False) -> Reconciliation:
     """Compare database, store and feed; put right what can be derived, and never delete an object.
+
+    A pointer is never turned back to an item that an announcement in the feed says was withdrawn, and of which the
+    database does not know that: it was brought back from before and has to be told first (`infra.delivery.replay`).
 
     Parameters
     ----------
@@ -290,10 +294,12 @@ def _feed(stores: Stores) -> tuple[int, int, list[Difference]]:
         for key, one in delivered.items()
         if key not in held
     ]
-    found += [
-        Difference("feed_unknown", f"{bucket}/{key}", "the database has no such announcement")
-        for key in sorted(held - set(delivered) - waiting)
-    ]
+    unknown = sorted(held - set(delivered) - waiting)
+    beyond = replay.told_beyond(stores.catalog, stores.store, bucket) if unknown else {}
+    for key in unknown:
+        one = beyond.get(key)
+        said = "" if one is None else f": {one.event} {one.item_id} r{one.revision}"
+        found.append(Difference("feed_unknown", f"{bucket}/{key}", f"the database has no such announcement{said}"))
     return len(held & set(delivered)), len(delivered), found
 
 
@@ -354,19 +360,43 @@ def _repair(stores: Stores, differences: Sequence[Difference], now: dt.datetime)
             publication.write_feed(told, store=stores.store, catalogue_bucket=stores.catalogue_bucket)
     if any(one.kind.startswith("index_") for one in differences):
         pgstac_index.refill(stores.catalog)
+    suspect = _withdrawn_unknown(stores) if any(one.kind == "feed_unknown" for one in differences) else frozenset()
     for one in differences:
-        if one.kind == "pointer_wrong":
+        if one.kind == "pointer_wrong" and one.detail not in suspect:
             publication.refresh_pointer(
                 one.detail, store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket
             )
-        elif one.kind == "latest_wrong":
+        elif one.kind == "latest_wrong" and _newest(stores, one.detail) not in suspect:
             publication.refresh_latest(
                 one.detail, store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket
             )
         elif one.kind == "collection_missing":
             key = one.place.partition("/")[2]
             stores.catalog.put_collection(json.loads(stores.store.read(stores.catalogue_bucket, key)))
-    publication.deliver_outbox(store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket)
+    # What is outstanding moves the pointers of its items and collections: it waits while one of them is in doubt.
+    if not suspect:
+        publication.deliver_outbox(store=stores.store, catalog=stores.catalog, catalogue_bucket=stores.catalogue_bucket)
+
+
+def _withdrawn_unknown(stores: Stores) -> frozenset[str]:
+    """Items of which the feed tells a withdrawal that the database does not know."""
+    told = replay.told_beyond(stores.catalog, stores.store, stores.catalogue_bucket).values()
+    taken_back = [one for one in told if one is not None and one.event == "withdrawn"]
+    return frozenset(one.item_id for one in taken_back if _stands(one, stores.catalog))
+
+
+def _stands(told: catalog_store.Announcement, catalog: catalog_store.CatalogStore) -> bool:
+    """Whether a withdrawal says something the database contradicts: it may also have been made again since."""
+    found = catalog.item(told.item_id, told.revision)
+    if found is None:
+        return True
+    live = found.state in {"published", "superseded"}
+    return live and found.content_sha256 == told.payload["sha256"]["content"]
+
+
+def _newest(stores: Stores, collection: str) -> str | None:
+    found = stores.catalog.search(collection=collection, limit=1)
+    return found[0].item_id if found else None
 
 
 def _sign(stores: Stores, differences: Sequence[Difference]) -> None:

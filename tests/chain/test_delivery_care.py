@@ -146,10 +146,14 @@ def test_a_restored_catalogue_never_takes_a_position_of_either_feed_again(desk: 
         store=desk.stores.store,
         catalogue_bucket=desk.stores.catalogue_bucket,
         trusted=signing.public_keys(desk.home),
+        record=desk.home / "audit",
+        now=NOW,
     )
     restored = catalog_store.CatalogStore(database.engine(f"sqlite:///{into}"))
     restored.publish(next(modelled_catalogue.entries(1, seed=1)), published_at=NOW)
-    assert [one.sequence for one in restored.announcements()] == [1, 3]
+    assert [(one.sequence, one.payload.get("stream")) for one in restored.announcements()] == [
+        (1, None), (2, "test"), (3, None),
+    ]  # fmt: skip
 
 
 # By hand
