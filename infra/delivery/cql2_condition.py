@@ -461,7 +461,7 @@ def _box(bbox: Any) -> Any:
         # Across the antimeridian, as the boxes of items.
         sides = ((west, 180.0), (-180.0, east))
         return shapely_geometry.MultiPolygon([shapely_geometry.box(low, south, high, north) for low, high in sides])
-    except (shapely.errors.ShapelyError, ValueError, TypeError, IndexError, OverflowError):
+    except (shapely.errors.ShapelyError, ValueError, TypeError, LookupError, OverflowError):
         raise FilterError(f"{_shown(bbox)} is no box of four or six numbers") from None
 
 
@@ -471,7 +471,7 @@ def _shape(value: Any) -> Any:
         raise FilterError(f"{_shown(value)} is no GeoJSON geometry: its type is none of {', '.join(_GEOMETRY_TYPES)}")
     try:
         return shapely_geometry.shape(value)
-    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (shapely.errors.ShapelyError, ValueError, TypeError, LookupError, AttributeError, OverflowError):
         part = "geometries" if kind == "GeometryCollection" else "coordinates"
         raise FilterError(f"{_shown(value)} is no GeoJSON geometry: its {part} are not those of a {kind}") from None
 
