@@ -280,6 +280,10 @@ QUERYABLES: Mapping[str, Queryable] = {
     "keywords": _in_document("Keywords", "keywords", kind="array"),
     "license": _in_document("License", "license"),
     "platform": _in_document("Platform that measured", "platform"),
+    # Clients of other catalogues ask for these two before they look at the queryables, and are told that nothing has
+    # them rather than that they erred.
+    "mission": _in_document("Mission that measured", "mission"),
+    "eo:cloud_cover": _in_document("Cloud cover [%]; see cqeo:clear_fraction", "eo:cloud_cover", kind="number"),
     "gsd": _in_document("Distance between samples on the ground [m]", "gsd", kind="number"),
     "cqeo:title_zh": _in_document("Chinese title", "cqeo:title_zh"),
     "cqeo:description_zh": _in_document("Chinese description", "cqeo:description_zh"),

@@ -112,27 +112,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stac_validator.utilities, "fetch_and_parse_file", file)
 
 
-#: Properties the validator's questions name whatever the queryables are, and those of ours that stand for them.
-STAND_INS = {"eo:cloud_cover": "cqeo:clear_fraction", "mission": "platform"}
-
-
-@pytest.fixture
-def known_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the validator ask about properties there are: others are refused, as the queryables say."""
-    from stac_api_validator import validations
-
-    def known(value: Any) -> Any:
-        text = json.dumps(value)
-        for name, ours in STAND_INS.items():
-            text = text.replace(name, ours)
-        return json.loads(text)
-
-    for name, asked in list(vars(validations).items()):
-        if name.startswith("cql2_"):
-            made = (lambda *given, asked=asked: known(asked(*given))) if callable(asked) else known(asked)
-            monkeypatch.setattr(validations, name, made)
-
-
 def errors_of(served: tuple[str, str], classes: list[str]) -> list[str]:
     from stac_api_validator import validations
 
@@ -154,18 +133,10 @@ def errors_of(served: tuple[str, str], classes: list[str]) -> list[str]:
     return [str(error) for error in errors]
 
 
-@pytest.mark.usefixtures("no_network", "known_names")
+@pytest.mark.usefixtures("no_network")
 def test_the_validator_finds_no_error_in_catalogue_search_filter_and_order(served: tuple[str, str]) -> None:
     classes = ["core", "collections", "features", "item-search", "filter", "item-search#sort"]
     assert errors_of(served, classes) == []
-
-
-@pytest.mark.usefixtures("no_network")
-def test_the_validator_errs_about_names_that_are_none_and_nothing_else(served: tuple[str, str]) -> None:
-    # It takes for granted that everybody has the properties of satellite scenes.
-    found = errors_of(served, ["core", "item-search", "filter"])
-    assert found
-    assert all("400" in error and any(name in error for name in ("cloud_cover", "mission")) for error in found)
 
 
 @pytest.mark.usefixtures("no_network")
