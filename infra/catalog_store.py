@@ -192,6 +192,7 @@ legal_hold_table = sa.Table(
 #: The most a search returns at once [1].
 PAGE_LIMIT = 10_000
 
+_MONTH = sa.func.substr(item_table.c.start_time, 1, 7)
 _WHOLE_EARTH = (-180.0, -90.0, 180.0, 90.0)
 
 #: How many items are read at once on a walk through all of them [1].
@@ -1113,8 +1114,15 @@ class CatalogStore:
         with database.reading(self.engine) as connection:
             return next(iter(self.items_of(connection, statement)), None)
 
-    def published(self) -> Iterator[CatalogItem]:
+    def published(self, *, collection: str | None = None, month: str | None = None) -> Iterator[CatalogItem]:
         """Walk through every published item in the order of identities.
+
+        Parameters
+        ----------
+        collection : str or None
+            Collection it belongs to; None for any.
+        month : str or None
+            Month its content begins in, yyyy-mm, UTC; None for any.
 
         Yields
         ------
@@ -1122,8 +1130,9 @@ class CatalogStore:
             The current revision of each item.
         """
         column, last = item_table.c, ""
+        wanted = _begun_in(collection, month)
         while True:
-            statement = sa.select(item_table).where(column.state == "published", column.id > last)
+            statement = sa.select(item_table).where(column.state == "published", column.id > last, *wanted)
             with database.reading(self.engine) as connection:
                 page = self.items_of(connection, statement.order_by(column.id).limit(WALK_PAGE))
             yield from page
@@ -1289,6 +1298,13 @@ class CatalogStore:
         statement = sa.select(outbox_table).where(condition).order_by(outbox_table.c.sequence).limit(limit)
         with database.reading(self.engine) as connection:
             return tuple(_announcement_from_row(dict(row)) for row in connection.execute(statement).mappings())
+
+
+def _begun_in(collection: str | None, month: str | None) -> list[sa.ColumnElement[bool]]:
+    column = item_table.c
+    conditions = [] if collection is None else [column.collection == collection]
+    # Text orders like time, and "~" comes after every sign an instant is written with.
+    return conditions if month is None else [*conditions, column.start_time.between(f"{month}-", f"{month}-~")]
 
 
 def _row_of(connection: sa.Connection, item_id: str, revision: int | None = None) -> dict[str, Any] | None:
@@ -1700,6 +1716,81 @@ class Custody:
         """
         with database.reading(self.catalog.engine) as connection:
             yield from connection.execute(sa.select(item_table.c.id).distinct().order_by(item_table.c.id)).scalars()
+
+    def months(self) -> frozenset[tuple[str, str]]:
+        """Tell which months hold published items.
+
+        Returns
+        -------
+        frozenset of (str, str)
+            Collection, and month the content begins in, yyyy-mm, UTC.
+        """
+        item = item_table.c
+        wanted = sa.select(item.collection, _MONTH).where(item.state == "published").distinct()
+        with database.reading(self.catalog.engine) as connection:
+            return frozenset((str(row[0]), str(row[1])) for row in connection.execute(wanted))
+
+    def months_changed(self, *, after: int, since: dt.datetime) -> frozenset[tuple[str, str]]:
+        """Tell in which months something was published, superseded or withdrawn after a position, or has expired.
+
+        Parameters
+        ----------
+        after : int
+            Position in the feed [1].
+        since : datetime.datetime
+            From when on revisions count that expired, which is not announced; aware.
+
+        Returns
+        -------
+        frozenset of (str, str)
+            Collection, and month the content begins in, yyyy-mm, UTC.
+        """
+        item, told, stone = item_table.c, outbox_table.c, tombstone_table.c
+        announced = sa.and_(told.item_id == item.id, told.revision == item.revision)
+        moved = sa.select(item.collection, _MONTH).select_from(outbox_table.join(item_table, announced))
+        expired = sa.select(item.collection, _MONTH).select_from(
+            tombstone_table.join(item_table, stone.number == item.number)
+        )
+        wanted = (
+            moved.where(told.sequence > after).distinct(),
+            expired.where(stone.expired_at >= text_from_instant(since)).distinct(),
+        )
+        with database.reading(self.catalog.engine) as connection:
+            return frozenset((str(row[0]), str(row[1])) for one in wanted for row in connection.execute(one))
+
+    def last_position(self) -> int:
+        """Position of the last announcement, delivered or not.
+
+        Returns
+        -------
+        int
+            Position; 0 where nothing was announced [1].
+        """
+        with database.reading(self.catalog.engine) as connection:
+            return int(connection.execute(sa.select(sa.func.max(outbox_table.c.sequence))).scalar() or 0)
+
+    def gone(self, collection: str, month: str) -> tuple[CatalogItem, ...]:
+        """Revisions of a month that are not current any more.
+
+        Parameters
+        ----------
+        collection : str
+            Collection.
+        month : str
+            Month the content begins in, yyyy-mm, UTC.
+
+        Returns
+        -------
+        tuple of CatalogItem
+            Of each item the latest of them, in the order of identities; its state is superseded, withdrawn or expired.
+        """
+        column = item_table.c
+        # The states are named one by one, for the index begins with them.
+        wanted = (column.state.in_(("superseded", "withdrawn", "expired")), *_begun_in(collection, month))
+        statement = sa.select(item_table).where(*wanted).order_by(column.id, column.revision)
+        with database.reading(self.catalog.engine) as connection:
+            latest = {row["id"]: dict(row) for row in connection.execute(statement).mappings()}
+            return self.catalog.items_from_rows(connection, list(latest.values()))
 
     def collections(self) -> dict[str, dict[str, Any]]:
         """Read the documents of all collections.

@@ -12,7 +12,8 @@ _JSON, _GEOJSON = "application/json", "application/geo+json"
 
 
 def documents(
-    collections: Mapping[str, Mapping[str, Any]], months: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+    collections: Mapping[str, Mapping[str, Any]],
+    months: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]] | None]],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Build every document of the catalogue but the items.
 
@@ -20,8 +21,9 @@ def documents(
     ----------
     collections : Mapping[str, Mapping]
         STAC collections by identity.
-    months : Mapping[str, Mapping[str, Sequence[Mapping]]]
-        Items by month (yyyy-mm) by collection; of each item its identity and title are read.
+    months : Mapping[str, Mapping[str, Sequence[Mapping] or None]]
+        Items by month (yyyy-mm) by collection; of each item its identity is read. None for a month that has items and
+        whose document stays as it is.
 
     Yields
     ------
@@ -37,10 +39,11 @@ def documents(
     for name in sorted(collections):
         held = months.get(name, {})
         links = _links("../catalog.json", "../catalog.json")
-        links += [_link("child", f"./{month}/catalog.json", _JSON) for month in sorted(held) if held[month]]
+        links += [_link("child", f"./{month}/catalog.json", _JSON) for month in sorted(held) if held[month] != []]
         yield f"{name}/collection.json", {**collections[name], "links": links}
-        for month in sorted(held):
-            yield f"{name}/{month}/catalog.json", _month(name, month, held[month])
+        for month, items in sorted(held.items()):
+            if items is not None:
+                yield f"{name}/{month}/catalog.json", _month(name, month, items)
 
 
 def _month(collection: str, month: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -68,6 +71,30 @@ def item(document: Mapping[str, Any], hrefs: Mapping[str, str]) -> dict[str, Any
     links = _links("../../catalog.json", "./catalog.json")
     links.append(_link("collection", "../collection.json", _JSON))
     return {**document, "assets": assets, "links": links}
+
+
+def tombstone(document: Mapping[str, Any], reason: str | None) -> dict[str, Any]:
+    """Build what stands in place of an item that is gone: where and when it was, and that it is not to be used.
+
+    Parameters
+    ----------
+    document : Mapping[str, Any]
+        The item as users saw it, with its state by now.
+    reason : str or None
+        Why it is gone.
+
+    Returns
+    -------
+    dict
+        The item: deprecated, with status and reason as a pointer tells them, without assets. It declares no more
+        extensions than those of versions and timestamps, for the others describe assets.
+    """
+    told = document["properties"]
+    kept = ("title", "datetime", "start_datetime", "end_datetime", "version", "published")
+    properties = {name: told[name] for name in kept if name in told}
+    properties |= {"deprecated": True, "status": told["cqeo:status"]} | ({} if reason is None else {"reason": reason})
+    stripped = {**document, "properties": properties, "assets": {}}
+    return item(stripped, {}) | {"stac_extensions": [stac.TIMESTAMPS, stac.VERSIONING]}
 
 
 def _catalog(identity: str, description: str, links: Sequence[Mapping[str, str]]) -> dict[str, Any]:

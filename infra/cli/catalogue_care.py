@@ -302,7 +302,7 @@ def export(as_json: bool = AS_JSON) -> None:
 
 
 def care(as_json: bool = AS_JSON) -> None:
-    """Do the daily care by hand: seal the record, publish timeliness, reconcile, back up, export the month before.
+    """Do the daily care by hand: seal the record, publish timeliness, reconcile, back up, export what changed.
 
     Every step is done whatever becomes of the others, and nothing is deleted. /health shows what each found last; the
     DAG care_for_catalogue does the same once a day.

@@ -1,4 +1,4 @@
-"""Daily care of the delivery: seal the record, publish timeliness, compare stores, back up, export the month.
+"""Daily care of the delivery: seal the record, publish timeliness, compare stores, back up, export what changed.
 
 Every step stands alone: what one cannot do keeps no other from being done. What each did last is noted in the home,
 where the state of the service is told from. Nothing is ever deleted here; retention follows a signed plan.
@@ -18,6 +18,9 @@ from infra.delivery import audit, backup, export, reconciliation, timeliness
 
 #: Days whose timeliness is counted anew, because profiles of them may still come [day].
 TIMELINESS_DAYS = 7
+
+#: Expiry has no position in the feed: what expired so long before the last export is looked at again.
+EXPIRY_OVERLAP = dt.timedelta(days=1)
 
 
 class CareError(RuntimeError):
@@ -251,13 +254,19 @@ def _back_up(charge: Charge, now: dt.datetime) -> Outcome:
 
 
 def _export(charge: Charge, now: dt.datetime) -> Outcome:
-    """Export once the month before is over; a day on which that failed is made up for on the next."""
+    """Export all once the month before is over, else the months in which something changed since the last export.
+
+    What is withdrawn leaves the exports within a day; a day on which exporting failed is made up for on the next.
+    """
     month = month_before(now)
-    last = (notes(charge.home).get("export", {}).get("went_well") or {}).get("month")
-    if last == month:
-        return {"month": month, "skipped": "it was exported before"}
-    done = export.export(charge.stores.catalog, charge.stores.store, catalogue_bucket=charge.stores.catalogue_bucket)
-    return {"month": month, "items": done.items, "files": done.files, "written": done.written}
+    last = notes(charge.home).get("export", {}).get("went_well") or {}
+    since = None
+    if last.get("month") == month and type(last.get("sequence")) is int:
+        since = export.Mark(last["sequence"], dt.datetime.fromisoformat(last["at"]) - EXPIRY_OVERLAP)
+    done = export.export(
+        charge.stores.catalog, charge.stores.store, catalogue_bucket=charge.stores.catalogue_bucket, since=since
+    )
+    return {"month": month, **dataclasses.asdict(done)}
 
 
 #: What is done once a day, by name.

@@ -33,6 +33,7 @@ from tests.chain import open_water
 pytestmark = pytest.mark.chain
 
 NOON = open_water.NOON
+OCTOBER = NOON + dt.timedelta(days=40)
 LATER = NOON + dt.timedelta(days=100)
 NAME = open_water.NAME
 FIELDS = open_water.FIELDS
@@ -72,12 +73,14 @@ class Desk:
     def stores(self) -> reconciliation.Stores:
         return reconciliation.Stores(self.catalog, self.store, (self.bucket,), self.cat, signer=self.sign)
 
-    def publish(self, body: bytes, *, item_id: str = NAME, at: dt.datetime = NOON) -> publication.Publication:
+    def publish(
+        self, body: bytes, *, item_id: str = NAME, at: dt.datetime = NOON, fields: stac.ItemFields = FIELDS
+    ) -> publication.Publication:
         return publication.publish_package(
             item_id=item_id,
             collection="open-water-extent",
             sector="transport",
-            fields=FIELDS,
+            fields=fields,
             assets={"data.tif": publication.AssetContent(body, "image/tiff", ("data",))},
             store=self.store,
             catalog=self.catalog,
@@ -561,12 +564,72 @@ def test_exports_hold_what_is_published_and_open_offline(desk: Desk, tmp_path: P
     (tmp_path / "items.parquet").write_bytes(desk.store.read(desk.cat, key))
     read = rustac.read_sync(str(tmp_path / "items.parquet"))["features"]
     assert sorted(one["id"] for one in read) == [NAME, "second-item"]
-    for name in (NAME, "second-item"):
-        desk.catalog.withdraw(name, reason="wrong", withdrawn_at=NOON)
-    assert run().items == 0
-    assert desk.store.read(desk.cat, key) == b""
+
+
+def test_what_is_gone_leaves_the_exports_and_a_document_in_its_place_says_so(desk: Desk, tmp_path: Path) -> None:
+    rustac = pytest.importorskip("rustac")
+    desk.catalog.put_collection(desk.collection())
+    desk.publish(b"first")
+    run = functools.partial(export.export, desk.catalog, desk.store, catalogue_bucket=desk.cat)
+    mark = export.Mark(run().sequence, NOON)
+    assert (mark.sequence, run(since=mark).files) == (1, 0)
+    full = "export/open-water-extent/2021-09.parquet"
+    before = desk.store.read(desk.cat, full)
+    desk.publish(b"other month", item_id="october", fields=dataclasses.replace(FIELDS, start=OCTOBER))
+    desk.withdraw()
+    done = run(since=mark)
+    # Both months' files and documents, the item, the tombstone, the collection, the root.
+    assert (done.items, done.files, done.written, done.sequence) == (1, 8, 7, 3)
+    assert run(since=export.Mark(done.sequence, NOON)).files == 0
+    assert run().written == 0
+    gone = json.loads(desk.store.read(desk.cat, f"mirror/open-water-extent/2021-09/{NAME}.json"))
+    stac.validate_item(gone)
+    told = gone["properties"]
+    assert (told["deprecated"], told["status"], told["reason"]) == (True, "withdrawn", "wrong datum")
+    assert (gone["assets"], gone["bbox"]) == ({}, [106.0, 29.0, 107.0, 30.0])
     month = json.loads(desk.store.read(desk.cat, "mirror/open-water-extent/2021-09/catalog.json"))
     assert not [link for link in month["links"] if link["rel"] == "item"]
+    collection = json.loads(desk.store.read(desk.cat, "mirror/open-water-extent/collection.json"))
+    assert [link["href"] for link in collection["links"] if link["rel"] == "child"] == ["./2021-10/catalog.json"]
+    emptied = desk.store.read(desk.cat, full)
+    assert len(emptied) < len(before)
+    (tmp_path / "emptied.parquet").write_bytes(emptied)
+    assert rustac.read_sync(str(tmp_path / "emptied.parquet"))["features"] == []
+
+
+def test_a_folder_with_an_emptied_month_opens_as_one_data_set(desk: Desk, tmp_path: Path) -> None:
+    dataset = pytest.importorskip("pyarrow.dataset")
+    desk.publish(b"first")
+    desk.publish(b"other month", item_id="october", fields=dataclasses.replace(FIELDS, start=OCTOBER))
+    run = functools.partial(export.export, desk.catalog, desk.store, catalogue_bucket=desk.cat)
+    run()
+    desk.withdraw()
+    run()
+    for found in desk.store.list(desk.cat, "export/"):
+        (tmp_path / found.key.rpartition("/")[2]).write_bytes(desk.store.read(desk.cat, found.key))
+    table = dataset.dataset(sorted(tmp_path.glob("*.parquet")), format="parquet").to_table()
+    assert (table.column("id").to_pylist(), "geometry" in table.column_names) == (["october"], True)
+
+
+def test_an_item_that_is_superseded_in_another_month_or_expires_is_gone_from_its_own(desk: Desk) -> None:
+    desk.catalog.put_collection(desk.collection())
+    desk.publish(b"first")
+    desk.publish(b"other", item_id="other-item")
+    run = functools.partial(export.export, desk.catalog, desk.store, catalogue_bucket=desk.cat)
+    mark = export.Mark(run().sequence, NOON)
+
+    def status(item_id: str, month: str) -> str:
+        found = json.loads(desk.store.read(desk.cat, f"mirror/open-water-extent/{month}/{item_id}.json"))
+        return str(found["properties"].get("status", found["properties"].get("cqeo:status")))
+
+    desk.publish(b"second", fields=dataclasses.replace(FIELDS, start=OCTOBER))
+    mark = export.Mark(run(since=mark).sequence, NOON)
+    assert (status(NAME, "2021-09"), status(NAME, "2021-10")) == ("superseded", "published")
+    custody = catalog_store.Custody(desk.catalog)
+    custody.expire("other-item", 1, state="published", reason="kept 9 days", plan_sha256="0" * 64, at=LATER)
+    assert run(since=mark._replace(at=LATER + dt.timedelta(seconds=1))).files == 0
+    run(since=mark._replace(at=LATER))
+    assert status("other-item", "2021-09") == "expired"
 
 
 def test_migrations_let_an_item_expire_and_keep_the_triggers_of_the_spatial_index(tmp_path: Path) -> None:

@@ -191,31 +191,49 @@ def test_the_record_is_sealed_once_it_holds_and_never_when_it_does_not(charge: c
         care.run("seal", charge, now=NOON)
 
 
-def test_the_month_is_exported_once_and_made_up_for_where_the_first_failed(
+def test_all_is_exported_once_a_month_and_else_what_changed_since_the_export_that_went_well(
     charge: care.Charge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
-    away = object_store.ObjectStoreError("the store is away")
+    made: list[Any] = []
+    fault: list[Exception] = []
 
-    def exported(*_given: Any, **_named: Any) -> Any:
-        if made == ["away"]:
-            made.append("failed")
-            raise away
-        made.append("done")
-        return care.export.Export(items=1, files=1, written=1)
+    def exported(*_given: Any, since: Any, **_named: Any) -> Any:
+        made.append(since)
+        if fault:
+            raise fault.pop()
+        return care.export.Export(items=1, files=1, written=1, sequence=len(made))
 
     monkeypatch.setattr(care.export, "export", exported)
     first = dt.datetime(2026, 3, 1, 0, 20, tzinfo=dt.UTC)
     assert care.run("export", charge, now=first)["month"] == "2026-02"
-    assert "skipped" in care.run("export", charge, now=first + DAY)
-    assert "skipped" in care.run("export", charge, now=first + 30 * DAY)
-    assert made == ["done"]
-    made[:] = ["away"]
+    care.run("export", charge, now=first + DAY)
+    fault.append(object_store.ObjectStoreError("the store is away"))
+    with pytest.raises(object_store.ObjectStoreError):
+        care.run("export", charge, now=first + 2 * DAY)
+    care.run("export", charge, now=first + 3 * DAY)
+    # From the one that went well, and a day before it, for expiry has no position.
+    assert made == [None, (1, first - DAY), (2, first), (2, first)]
     april = dt.datetime(2026, 4, 1, 0, 20, tzinfo=dt.UTC)
+    fault.append(object_store.ObjectStoreError("the store is away"))
     with pytest.raises(object_store.ObjectStoreError):
         care.run("export", charge, now=april)
     assert care.run("export", charge, now=april + DAY)["month"] == "2026-03"
-    assert made == ["away", "failed", "done"]
+    assert made[4:] == [None, None]
+
+
+def test_a_note_of_an_export_that_states_no_position_leads_to_a_whole_one(
+    charge: care.Charge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    care.note(charge.home, "export", now=NOON, outcome={"month": "2026-07", "items": 3})
+    made: list[Any] = []
+
+    def exported(*_given: Any, since: Any, **_named: Any) -> Any:
+        made.append(since)
+        return care.export.Export(items=1, files=1, written=1, sequence=1)
+
+    monkeypatch.setattr(care.export, "export", exported)
+    care.run("export", charge, now=NOON + DAY)
+    assert made == [None]
 
 
 def test_the_scheduler_and_the_care_name_the_same_steps() -> None:

@@ -58,3 +58,24 @@ def test_what_is_announced_next_stands_behind_the_last_position_of_the_feed(
     catalog.never_reuse_positions(4)
     catalog.publish(OTHER, published_at=NOON)
     assert [one.sequence for one in catalog.announcements()] == [1, 10]
+
+
+def test_the_months_to_export_again_are_those_of_what_was_announced_or_has_expired(
+    catalog: catalog_store.CatalogStore,
+) -> None:
+    custody = catalog_store.Custody(catalog)
+    entries = [dataclasses.replace(FIRST, start=start, end=start) for start in (NOON, NOON + dt.timedelta(days=31))]
+    july, august = ((FIRST.collection, month) for month in ("2026-07", "2026-08"))
+    assert custody.last_position() == 0
+    catalog.publish(entries[0], published_at=NOON)
+    first = custody.last_position()
+    catalog.publish(dataclasses.replace(entries[1], content_sha256="2" * 64), published_at=NOON)
+    assert custody.months() == {august}
+    assert custody.months_changed(after=first, since=LATER) == {july, august}
+    assert custody.months_changed(after=custody.last_position(), since=LATER) == frozenset()
+    assert [one.revision for one in custody.gone(*july)] == [1]
+    assert custody.gone(*august) == ()
+    assert [one.revision for one in catalog.published(collection=FIRST.collection, month="2026-08")] == [2]
+    assert list(catalog.published(collection=FIRST.collection, month="2026-07")) == []
+    custody.expire(FIRST.item_id, 1, state="superseded", reason="its time", plan_sha256="0" * 64, at=LATER)
+    assert custody.months_changed(after=custody.last_position(), since=LATER) == {july}
