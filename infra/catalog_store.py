@@ -1491,7 +1491,9 @@ class NamedObject:
     bucket, key : str
         Where the object is.
     size : int or None
-        Length [octet]; None where the catalogue does not hold it.
+        Length [octet]; None where the catalogue does not hold it, of items and manifests.
+    sha256 : str
+        Hash of the content, in hex; of an item that of the manifest, which lists it.
     """
 
     item_id: str
@@ -1501,6 +1503,7 @@ class NamedObject:
     bucket: str
     key: str
     size: int | None
+    sha256: str
 
 
 class Custody:
@@ -1687,24 +1690,31 @@ class Custody:
         """
         item, asset = item_table.c, asset_table.c
         joined = asset_table.join(item_table, sa.and_(asset.item_id == item.id, asset.revision == item.revision))
-        columns = (asset.item_id, asset.revision, item.state, asset.name, asset.bucket, asset.key, asset.size)
-        own = (item.id, item.revision, item.state, item.bucket, item.item_key, item.manifest_key)
+        columns = (
+            asset.item_id,
+            asset.revision,
+            item.state,
+            asset.name,
+            asset.bucket,
+            asset.key,
+            asset.size,
+            asset.sha256,
+        )
+        own = (item.id, item.revision, item.state, item.bucket, item.item_key, item.manifest_key, item.manifest_sha256)
         with database.reading(self.catalog.engine) as connection:
             for row in connection.execute(sa.select(*columns).select_from(joined)):
+                item_id, revision, state, name, bucket, key, size, sha256 = row
                 yield NamedObject(
-                    item_id=row[0], revision=row[1], state=row[2], name=row[3], bucket=row[4], key=row[5], size=row[6]
-                )
+                    item_id=item_id, revision=revision, state=state, name=name, bucket=bucket, key=key, size=size,
+                    sha256=sha256,
+                )  # fmt: skip
             for found in connection.execute(sa.select(*own)):
-                for name, key in (("item", found[4]), ("manifest", found[5])):
+                item_id, revision, state, bucket, item_key, manifest_key, sha256 = found
+                for name, key in (("item", item_key), ("manifest", manifest_key)):
                     yield NamedObject(
-                        item_id=found[0],
-                        revision=found[1],
-                        state=found[2],
-                        name=name,
-                        bucket=found[3],
-                        key=key,
-                        size=None,
-                    )
+                        item_id=item_id, revision=revision, state=state, name=name, bucket=bucket, key=key, size=None,
+                        sha256=sha256,
+                    )  # fmt: skip
 
     def latest_identities(self) -> Iterator[str]:
         """Walk through the identities of all items, whatever their state.

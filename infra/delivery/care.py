@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from infra import signing
-from infra.delivery import audit, backup, export, reconciliation, timeliness
+from infra.delivery import audit, backup, export, fixity, reconciliation, timeliness
 
 #: Days whose timeliness is counted anew, because profiles of them may still come [day].
 TIMELINESS_DAYS = 7
@@ -229,14 +229,22 @@ def _timeliness(charge: Charge, now: dt.datetime) -> Outcome:
 
 
 def _reconcile(charge: Charge, now: dt.datetime) -> Outcome:
+    """Compare stores, and read a thirtieth of what is published, so that all is read within a month.
+
+    What was found damaged before is read every day. Reading ends after half an hour (`infra.delivery.fixity`).
+    """
     found = reconciliation.reconcile(charge.stores, now=now)
+    listed = fixity.share(charge.stores, now=now, also=fixity.known_wrong(charge.home))
+    read = fixity.check(charge.stores, listed, trusted=signing.public_keys(charge.home), seconds=fixity.SHARE_SECONDS)
+    found = dataclasses.replace(found, differences=found.differences + read.differences)
     reconciliation.write_report(charge.home, found)
     if found.differences:
         raise CareError(
             f"database, store and feed differ in {len(found.differences)} places: "
             "look with `terralimb catalogue reconcile`"
         )
-    return {"database": found.database, "store": found.store, "feed": found.feed}
+    figures = {"read": read.read, "read_size": read.size, "unread": read.unread}
+    return {"database": found.database, "store": found.store, "feed": found.feed, **figures}
 
 
 def _back_up(charge: Charge, now: dt.datetime) -> Outcome:

@@ -14,6 +14,9 @@ from infra.delivery import replay
 #: An object no revision names counts as left behind when it is older than this; before, it may be one in the making.
 ORPHAN_AGE = dt.timedelta(days=7)
 
+#: Name of the newest report in the home.
+REPORT = "reconciliation.json"
+
 _PAGE = 1000
 
 
@@ -25,7 +28,7 @@ class Difference(NamedTuple):
     kind : str
         missing_object, size_wrong, signature_missing, orphan_object, unfinished_upload, feed_missing, feed_unknown,
         pointer_wrong (of an item), latest_wrong (pointer of a collection) or collection_missing; where the catalogue
-        is in pgstac also index_missing, index_stale or index_wrong.
+        is in pgstac also index_missing, index_stale or index_wrong; content_wrong of what `infra.delivery.fixity` read.
     place : str
         Bucket and key; of the index, collection and item.
     detail : str
@@ -165,7 +168,7 @@ def write_report(home: Path, found: Reconciliation) -> Path:
     Path
         The file.
     """
-    path = home / "reconciliation.json"
+    path = home / REPORT
     document = dataclasses.asdict(found) | {
         "differences": [one._asdict() for one in found.differences],
         "repaired": [one._asdict() for one in found.repaired],
@@ -190,7 +193,7 @@ def last_counts(home: Path) -> dict[str, Any] | str:
         When, the three counts and the number of differences; ``not measured`` where there is no report.
     """
     try:
-        document = json.loads((home / "reconciliation.json").read_text(encoding="utf-8"))
+        document = json.loads((home / REPORT).read_text(encoding="utf-8"))
         counts = {name: document[name] for name in ("at", "database", "store", "feed", "announcements")}
         return counts | {"differences": len(document["differences"])}
     except (OSError, ValueError, KeyError):

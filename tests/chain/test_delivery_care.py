@@ -12,7 +12,7 @@ import pytest
 from typer import testing
 
 from infra import catalog_store, cli, database, object_store, publication, settings, signing
-from infra.delivery import audit, backup, care, health, reconciliation
+from infra.delivery import audit, backup, care, fixity, health, reconciliation
 from infra.demonstration import modelled_catalogue
 from infra.embedded import object_store_server
 from infra.stages import package_document, scheduling, workspace
@@ -134,6 +134,30 @@ def test_an_object_that_is_gone_makes_reconciling_fail_and_nothing_else(desk: De
     assert [step for step, outcome in found.items() if isinstance(outcome, Exception)] == ["reconcile"]
     told = health.report(desk.stores.catalog, home=desk.home, now=NOW)
     assert (told["status"], told["reconciliation"]["differences"]) == ("degraded", 1)
+
+
+def test_what_the_daily_share_found_damaged_is_told_every_day_until_it_is_whole(desk: Desk) -> None:
+    made = desk.publish("operational", b"old format")
+    store = desk.stores.store
+
+    def reconciled(now: dt.datetime) -> bool:
+        try:
+            care.run("reconcile", desk.charge, now=now)
+        except care.CareError:
+            return False
+        return True
+
+    def days_told() -> list[int]:
+        """Days of a round on which reconciling told of damage."""
+        return [day for day in range(30) if not reconciled(NOW + dt.timedelta(days=day))]
+
+    assert days_told() == []
+    store.put_replace(desk.bucket, made.keys["data.nc"], b"bad format", media_type="application/x-netcdf")
+    told = days_told()
+    assert told == list(range(told[0], 30))
+    assert fixity.known_wrong(desk.home) == {f"{desk.bucket}/{made.keys['data.nc']}"}
+    store.put_replace(desk.bucket, made.keys["data.nc"], b"old format", media_type="application/x-netcdf")
+    assert reconciled(NOW)
 
 
 def test_a_restored_catalogue_never_takes_a_position_of_either_feed_again(desk: Desk) -> None:
@@ -268,3 +292,47 @@ def test_every_command_explains_itself(words: tuple[str, ...], taught: str) -> N
     assert (
         taught in testing.CliRunner(env={"COLUMNS": "140", "TERM": "dumb"}).invoke(cli.app, [*words, "--help"]).stdout
     )
+
+
+def test_damage_is_found_and_a_withdrawal_outlives_a_restore_by_the_commands_people_type(
+    command: Callable[..., testing.Result], tmp_path: Path
+) -> None:
+    assert command("catalogue", "care", "--json").exit_code == 0
+    here = workspace.current()
+    a_package(here)
+    assert command("catalogue", "publish", "profile-a", "--json").exit_code == 0
+    assert shown(command("catalogue", "reconcile", "--deep", "--json"))["read"] == 3
+    limits = ("--agency", "cq-water", "--sector", "weather", "--all-districts")
+    key_id = json.loads(command("access", "create-key", *limits, "--json").stdout)["key_id"]
+    made = shown(command("catalogue", "backup", "--json"))
+    assert command("catalogue", "withdraw", "profile-a", "--reason", "wrong clock").exit_code == 0
+    assert command("access", "revoke-key", key_id).exit_code == 0
+    told = shown(command("catalogue", "restore", "--into", tmp_path / "back.sqlite", "--at", made["at"], "--json"))
+    assert told["at"] == made["at"]
+    replayed = told["replayed"]
+    assert (replayed["withdrawn"], replayed["keys_revoked"], replayed["unknown"]) == (1, 1, [])
+    (tmp_path / "back.sqlite").rename(tmp_path / "terralimb.sqlite")
+    found = catalog_store.CatalogStore(database.engine(f"sqlite:///{tmp_path / 'terralimb.sqlite'}")).item("profile-a")
+    assert found is not None
+    assert (found.state, found.state_reason) == ("withdrawn", "wrong clock")
+    again = command("catalogue", "replay")
+    assert (again.exit_code, "0 withdrawals" in again.stdout) == (0, True)
+    repaired = shown(command("catalogue", "reconcile", "--repair", "--json"))
+    assert (repaired["differences"], repaired["read"]) == ([], 0)
+
+
+def test_reading_all_by_hand_tells_of_damage_and_the_next_look_without_reading_all_still_does(
+    command: Callable[..., testing.Result],
+) -> None:
+    assert command("catalogue", "care", "--json").exit_code == 0
+    here = workspace.current()
+    a_package(here)
+    assert command("catalogue", "publish", "profile-a", "--json").exit_code == 0
+    item = here.catalog.item("profile-a")
+    assert item is not None
+    (asset,) = item.assets
+    here.store.put_replace(asset.bucket, asset.key, b"prophile"[:7], media_type="application/x-netcdf")
+    assert command("catalogue", "reconcile").exit_code == 0
+    for words in (("--deep",), ()):
+        found = command("catalogue", "reconcile", *words)
+        assert (found.exit_code, f"content_wrong  {asset.bucket}/{asset.key}" in found.stdout) == (1, True)

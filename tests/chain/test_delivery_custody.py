@@ -18,6 +18,7 @@ from infra.delivery import (
     download,
     entitlement,
     export,
+    fixity,
     identity,
     item_search,
     reconciliation,
@@ -379,6 +380,69 @@ def test_every_kind_of_difference_is_found_and_repair_deletes_nothing(desk: Desk
     assert reconciliation.last_counts(desk.home) == "not measured"
     reconciliation.write_report(desk.home, report)
     assert reconciliation.last_counts(desk.home)["differences"] == 3
+
+
+def test_damage_that_keeps_the_length_is_found_by_reading(desk: Desk) -> None:
+    done = desk.publish(b"first")
+    desk.publish(b"second")
+    keys = signing.public_keys(desk.home)
+    check = functools.partial(fixity.check, desk.stores, trusted=keys)
+    # Of each revision asset, item and manifest; the first is superseded and still served.
+    sound = check(fixity.objects(desk.stores))
+    assert (sound.read, sound.unread, sound.differences) == (6, 0, ())
+    assert sound.size > len(b"first") + len(b"second")
+    told: list[int] = []
+    check(fixity.objects(desk.stores), advance=told.append)
+    assert sum(told) == len(b"first") + len(b"second")
+    damaged = {
+        "data.tif": lambda body: body.replace(b"first", b"fjrst"),
+        "item.json": lambda body: body.replace(b"Open water", b"Open watar"),
+    }
+    for name, damage in damaged.items():
+        body = desk.store.read(desk.bucket, done.keys[name])
+        assert damage(body) != body
+        desk.store.put_replace(desk.bucket, done.keys[name], damage(body), media_type="image/tiff")
+    assert desk.differences() == []
+    found = check(fixity.objects(desk.stores)).differences
+    assert {(one.kind, one.place) for one in found} == {
+        ("content_wrong", f"{desk.bucket}/{done.keys[name]}") for name in damaged
+    }
+    assert check(fixity.at(desk.stores, {found[0].place})).differences == found[:1]
+    assert fixity.at(desk.stores, frozenset()) == []
+
+
+def test_a_manifest_or_its_signature_that_is_other_is_found_by_reading(desk: Desk) -> None:
+    first, other = desk.publish(b"first"), desk.publish(b"other", item_id="other-item")
+    manifest = other.keys["MANIFEST.json"]
+    signature = f"{first.keys['MANIFEST.json']}{publication.SIGNATURE_SUFFIX}"
+    forged = desk.sign(desk.store.read(desk.bucket, first.keys["MANIFEST.json"]), f"other-item {first.content_sha256}")
+    desk.store.put_replace(desk.bucket, signature, forged, media_type="text/plain")
+    desk.store.put_replace(desk.bucket, manifest, b"{}", media_type="application/json")
+    check = functools.partial(fixity.check, desk.stores, fixity.objects(desk.stores))
+    keys = signing.public_keys(desk.home)
+    found = {one.place: one.detail for one in check(trusted=keys).differences}
+    assert set(found) == {f"{desk.bucket}/{signature}", f"{desk.bucket}/{manifest}"}
+    assert "is for 'other-item" in found[f"{desk.bucket}/{signature}"]
+    # By a key nobody knows nothing holds; by one that was revoked nothing is judged.
+    assert any("not known" in one.detail for one in check(trusted=()).differences)
+    signing.revoke(desk.home, keys[0].id, reason="stolen")
+    revoked = check(trusted=signing.public_keys(desk.home)).differences
+    assert [one.place for one in revoked] == [f"{desk.bucket}/{manifest}"]
+
+
+def test_within_a_round_of_daily_shares_every_object_is_read(desk: Desk) -> None:
+    for number in range(20):
+        desk.publish(b"x%d" % number, item_id=f"item-{number}")
+    days = [NOON + dt.timedelta(days=number) for number in range(fixity.ROUND_DAYS)]
+    shares = [fixity.share(desk.stores, now=now) for now in days]
+    keys = [one.key for share in shares for one in share]
+    assert sorted(keys) == sorted(one.key for one in fixity.objects(desk.stores))
+    assert max(len(share) for share in shares) < 12
+    due, (first, *_) = next((day, share) for day, share in zip(days, shares, strict=True) if share)
+    again = fixity.share(desk.stores, now=due + dt.timedelta(days=1), also={f"{desk.bucket}/{first.key}"})
+    assert again[0] == first
+    stopped = fixity.check(desk.stores, fixity.objects(desk.stores), trusted=(), seconds=-1.0)
+    assert (stopped.read, stopped.unread) == (0, 60)
 
 
 def test_a_manifest_that_is_not_what_was_published_is_never_signed(desk: Desk) -> None:
