@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from infra import private_files
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
 
@@ -69,8 +71,11 @@ def upgrade(url: str) -> None:
     from alembic.config import Config
 
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        # Before SQLite makes it for everybody to read; what it puts beside it follows the mode of the file.
+        path = Path(parsed.database)
+        private_files.make_folder(path.parent)
+        private_files.make_file(path)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from infra import private_files
 from products import minisign
 
 State = Literal["active", "retired", "revoked"]
 
 LAYOUT = "terralimb-keys/1"
 _LIST = "keys.json"
-_PRIVATE_FILE, _PRIVATE_FOLDER, _PUBLIC_FILE = 0o600, 0o700, 0o644
+_PRIVATE_FILE, _PUBLIC_FILE = 0o600, 0o644
 
 
 class SigningKeyError(RuntimeError):
@@ -283,7 +284,8 @@ def revoke(home: Path, key_id: str, *, reason: str, now: dt.datetime | None = No
 def _locked(home: Path) -> Iterator[Path]:
     """Folder of the keys, held by this process alone."""
     folder = home / "keys"
-    folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    private_files.make_folder(home)
+    private_files.make_folder(folder)
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, _PRIVATE_FILE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

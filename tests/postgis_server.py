@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from infra import private_files
 from infra.embedded import daemon
 
 USER = "terralimb"
@@ -27,7 +28,7 @@ def start(folder: Path) -> tuple[daemon.Daemon, str]:
     place = binaries()
     assert place is not None
     password = folder / "password"
-    daemon.write_private(password, secrets.token_hex(16))
+    private_files.write(password, secrets.token_hex(16))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     data = folder / "data"
     initdb = [str(place / "initdb"), "-D", str(data), "-U", USER, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]

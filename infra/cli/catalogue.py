@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -9,6 +10,9 @@ from rich.table import Column, Table
 
 from infra import settings
 from infra.cli import catalogue_care, catalogue_index, catalogue_notice
+
+if TYPE_CHECKING:
+    from infra import catalog_store
 
 app = typer.Typer(no_args_is_help=True, help="Find what has been published, and look after it.")
 app.command("withdraw")(catalogue_care.withdraw)
@@ -38,15 +42,23 @@ def search(
     limit: int = typer.Option(20, "--limit", min=1, max=10_000),
     as_json: bool = typer.Option(False, "--json", help="Print a STAC item collection."),
 ) -> None:
-    """Search the published items by sector, place, time and product."""
+    """Search the published items by sector, place, time and product.
+
+    Exit status 0: searched, whether or not there is anything. 2: there is no such sector or product.
+    """
     from infra import catalog_store, database
+    from infra.delivery import identity
 
     chosen = settings.current()
+    if sector is not None and sector not in identity.SECTORS:
+        raise typer.BadParameter(f"no sector {sector!r:.80}; there are {', '.join(identity.SECTORS)}")
     if chosen.database_url is None and not (chosen.home / "terralimb.sqlite").exists():
         raise FileNotFoundError(
             f"nothing has been published in {chosen.home} yet: run `terralimb demo`, or set TERRALIMB_HOME"
         )
     catalog = catalog_store.CatalogStore(database.engine(chosen.resolved_database_url()))
+    if product is not None:
+        _check_product(product, catalog)
     try:
         found = catalog.search(
             sector=sector, bbox=_bbox(bbox), datetime_range=_interval(datetime), product=product, limit=limit
@@ -65,6 +77,21 @@ def search(
         when = properties.get("datetime") or properties.get("start_datetime")
         table.add_row(record.item["id"], record.sector, when[:16], str(record.revision))
     Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _check_product(product: str, catalog: "catalog_store.CatalogStore") -> None:
+    """Refuse what is no product: neither one of the sectors, nor one that was published."""
+    import sqlalchemy as sa
+
+    from infra import catalog_store, database
+    from infra.stages import occultation, occultation_day
+    from products.sectors import registry
+
+    with database.reading(catalog.engine) as connection:
+        published = set(connection.execute(sa.select(catalog_store.collection_table.c.product).distinct()).scalars())
+    made = {occultation.COLLECTION, occultation_day.COLLECTION, *(one.code for one in registry.definitions())}
+    if product not in published | made:
+        raise typer.BadParameter(f"no product {product!r:.80}; there are {', '.join(sorted(published | made))}")
 
 
 def _bbox(text: str | None) -> tuple[float, float, float, float] | None:

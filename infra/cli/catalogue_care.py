@@ -39,11 +39,15 @@ def withdraw(
     """
     from infra.delivery import withdrawal
 
+    try:
+        said = withdrawal.checked_reason(reason)
+    except withdrawal.ReasonError as error:
+        raise typer.BadParameter(f"--reason: {error}") from error
     with attached() as here:
         path, document = withdrawal.withdraw(
             item,
             revision,
-            reason=reason,
+            reason=said,
             home=here.settings.home,
             store=here.store,
             catalog=here.catalog,
@@ -53,7 +57,8 @@ def withdraw(
     if as_json:
         _print({"file": str(path), **document})
         return
-    _say(f"{item} revision {document['revision']} is withdrawn: {document['reason']}")
+    before = "is withdrawn" if document["reason"] == said else "was withdrawn before; the first reason stands"
+    _say(f"{item} revision {document['revision']} {before}: {document['reason']}")
     for told in document["recipients"]:
         open_until = f", a link holds until {told['open_until']}" if "open_until" in told else ""
         _say(f"to be told: {told['agency']} (key {told['key_id']}), last link {told['last']}{open_until}")

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from infra import settings
+from infra import private_files, settings
 from infra.cli import progress
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _end_in_order() -> None:
 
 
 def _log_to_file(chosen: settings.Settings) -> None:
-    chosen.home.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(chosen.home)
     form = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(filename=chosen.home / "terralimb.log", level=chosen.log_level, format=form)
 

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from infra import settings
+from infra import private_files, settings
 from infra.cli import mailbox_care
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """Two at once would send everything twice and out of order."""
-    home.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(home)
     with (home / "push.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

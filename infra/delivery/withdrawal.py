@@ -5,11 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra import catalog_store, object_store, publication
+from infra import catalog_store, object_store, private_files, publication
 from infra.delivery import audit
 
 LAYOUT = "terralimb-withdrawal/1"
 _REASON_LIMIT = 500
+
+
+class ReasonError(ValueError):
+    """What was given is no reason that can be told."""
 
 
 def withdraw(
@@ -53,14 +57,12 @@ def withdraw(
 
     Raises
     ------
-    ValueError
+    ReasonError
         The reason is empty, longer than 500 characters or more than one line.
     infra.catalog_store.UnknownItemError
         The item has no such revision, or none that could be withdrawn.
     """
-    said = reason.strip()
-    if not said or len(said) > _REASON_LIMIT or not said.isprintable():
-        raise ValueError(f"a reason is one line of 1 to {_REASON_LIMIT} characters, for those who used the product")
+    said = checked_reason(reason)
     item = catalog.item(item_id, revision)
     if item is None or item.state != "withdrawn":
         catalog.withdraw(item_id, revision, reason=said, withdrawn_at=now)
@@ -81,6 +83,30 @@ def withdraw(
     path, document = _write_list(item, home, now)
     publication.deliver_outbox(store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
     return path, document
+
+
+def checked_reason(reason: str) -> str:
+    """Reason as it is told.
+
+    Parameters
+    ----------
+    reason : str
+        Why, as it was given.
+
+    Returns
+    -------
+    str
+        Without spaces around it.
+
+    Raises
+    ------
+    ReasonError
+        It is empty, longer than 500 characters or more than one line.
+    """
+    said = reason.strip()
+    if not said or len(said) > _REASON_LIMIT or not said.isprintable():
+        raise ReasonError(f"a reason is one line of 1 to {_REASON_LIMIT} characters, for those who used the product")
+    return said
 
 
 def recipients(home: Path, item_id: str, revision: int, *, now: dt.datetime) -> list[dict[str, Any]]:
@@ -129,9 +155,7 @@ def _write_list(item: catalog_store.CatalogItem, home: Path, now: dt.datetime) -
         "recipients": recipients(home, item.item_id, item.revision, now=now),
     }
     folder = home / "withdrawals"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_files.make_folder(folder)
     path = folder / f"{item.item_id}-r{item.revision}.json"
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.rename(path)
+    private_files.write(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     return path, document

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra import private_files
+
 STOP_SECONDS = 15.0
 
 
@@ -73,7 +75,7 @@ class Daemon:
             )
         # Its end is awaited by pid in `stop`, from whichever process calls it; the handle would only warn about that.
         child.returncode = 0
-        write_private(self.state, json.dumps({"pid": child.pid, "start_ticks": start_ticks(child.pid)}))
+        private_files.write(self.state, json.dumps({"pid": child.pid, "start_ticks": start_ticks(child.pid)}))
 
     def stop(self) -> None:
         """End the server and every process of its session; harmless where none runs."""
@@ -154,20 +156,10 @@ def _session_members(session: int) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file only its owner may read, under its final name at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    temporary.replace(path)
-
-
 def secret(path: Path, *, length: int = 32) -> str:
     """Secret of this installation kept in `path`; made at the first call."""
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(length))
+        private_files.write(path, secrets.token_urlsafe(length))
     return path.read_text()
 
 

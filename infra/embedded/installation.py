@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from infra import database, object_store, settings
+from infra import database, object_store, private_files, settings
 from infra.embedded import announcer, daemon, delivery_server, metadata_database, object_store_server, scheduler
 from infra.stages import workspace
 
@@ -139,7 +139,7 @@ def _scheduler(chosen: settings.Settings, stack: contextlib.ExitStack, announce:
 
 @contextlib.contextmanager
 def _lock(chosen: settings.Settings) -> Iterator[None]:
-    chosen.home.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(chosen.home)
     path = chosen.home / "installation.lock"
     with path.open("a+") as handle:
         try:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from infra.embedded import daemon
+from infra import private_files
 
 AUTHORITY, CERTIFICATE, KEY = "authority.pem", "certificate.pem", "certificate.key"
 
@@ -51,9 +51,9 @@ def ensure(folder: Path) -> None:
     secret = own_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    daemon.write_private(folder / KEY, secret.decode())
-    daemon.write_private(folder / CERTIFICATE, own.public_bytes(serialization.Encoding.PEM).decode())
-    daemon.write_private(folder / AUTHORITY, authority.public_bytes(serialization.Encoding.PEM).decode())
+    private_files.write(folder / KEY, secret.decode())
+    private_files.write(folder / CERTIFICATE, own.public_bytes(serialization.Encoding.PEM).decode())
+    private_files.write(folder / AUTHORITY, authority.public_bytes(serialization.Encoding.PEM).decode())
 
 
 def sections() -> str:

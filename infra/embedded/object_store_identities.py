@@ -17,8 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra import object_store
-from infra.embedded import daemon
+from infra import object_store, private_files
 from products import store_policy
 
 _OWNER_ACTIONS = ("Admin", "Read", "Write", "List", "Tagging")
@@ -200,4 +199,4 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, identities: list[Any], policies: list[Any]) -> None:
-    daemon.write_private(path, json.dumps({"identities": identities, "policies": policies}))
+    private_files.write(path, json.dumps({"identities": identities, "policies": policies}))

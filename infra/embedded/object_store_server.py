@@ -30,7 +30,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from infra import object_store
+from infra import object_store, private_files
 from infra.embedded import daemon, object_store_certificates, object_store_identities
 
 #: The version of the server this module was written and tested against.
@@ -442,7 +442,7 @@ def _is_served(store: object_store.ObjectStore, guest: object_store_identities.G
 
 
 def _make_private_folders(layout: _Layout) -> None:
-    layout.home.mkdir(parents=True, exist_ok=True)
+    private_files.make_folder(layout.home)
     for folder in (layout.root, layout.data):
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
@@ -462,7 +462,7 @@ def _credentials(layout: _Layout) -> object_store.Credentials:
     """Read the identity of this installation; make it on first use."""
     if not layout.credentials.exists():
         pair = {"access_key": f"TL{secrets.token_hex(9).upper()}", "secret_key": secrets.token_urlsafe(32)}
-        daemon.write_private(layout.credentials, json.dumps(pair))
+        private_files.write(layout.credentials, json.dumps(pair))
     return object_store.read_credentials(layout.credentials)
 
 
@@ -477,7 +477,7 @@ def _write_security(layout: _Layout) -> None:
     keys = layout.security.read_text(encoding="utf-8").partition("[grpc]")[0] if layout.security.exists() else ""
     if not keys:
         keys = "\n".join(f'[{name}]\nkey = "{secrets.token_urlsafe(32)}"\n' for name in _KEY_SECTIONS)
-    daemon.write_private(layout.security, f"{keys.rstrip()}\n\n{object_store_certificates.sections()}")
+    private_files.write(layout.security, f"{keys.rstrip()}\n\n{object_store_certificates.sections()}")
 
 
 def _remembered_ports(layout: _Layout) -> dict[str, int] | None:
@@ -611,7 +611,7 @@ def _started(layout: _Layout, *, timeout: float) -> RunningServer:
     for attempt in range(1, _START_ATTEMPTS + 1):
         _remove_sockets(layout, _remembered_ports(layout))
         ports = _chosen_ports(layout)
-        daemon.write_private(layout.state, json.dumps({"version": VERSION, "ports": ports}, indent=2))
+        private_files.write(layout.state, json.dumps({"version": VERSION, "ports": ports}, indent=2))
         server = _server(layout, _spawned(layout, ports), ports)
         try:
             _wait_until_ready(server, timeout=timeout)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra import private_files
 from infra.embedded import daemon
 from infra.stages import chain
 
@@ -102,7 +103,7 @@ def _configuration(folder: Path, port: int, database_url: str) -> dict[str, str]
     url = f"http://127.0.0.1:{port}"
     passwords = folder / "passwords.json"
     if not passwords.exists():
-        daemon.write_private(passwords, json.dumps({ADMINISTRATOR: secrets.token_urlsafe(12)}))
+        private_files.write(passwords, json.dumps({ADMINISTRATOR: secrets.token_urlsafe(12)}))
     options: dict[str, Any] = {
         "CORE__DAGS_FOLDER": dags_folder(),
         "CORE__PLUGINS_FOLDER": dags_folder() / "plugins",
@@ -145,7 +146,7 @@ def _configuration(folder: Path, port: int, database_url: str) -> dict[str, str]
 
 def _fernet_key(path: Path) -> str:
     if not path.exists():
-        daemon.write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        private_files.write(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
     return path.read_text()
 
 

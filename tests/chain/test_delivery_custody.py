@@ -5,6 +5,7 @@ import datetime as dt
 import functools
 import json
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,9 @@ def test_who_was_given_a_link_is_listed_and_the_feed_tells_of_the_withdrawal(des
     desk.link(1)
     desk.link(1, now=NOON + dt.timedelta(minutes=1))
     told = desk.withdraw()
-    assert json.loads((desk.home / "withdrawals" / f"{NAME}-r1.json").read_text()) == told
+    listed = desk.home / "withdrawals" / f"{NAME}-r1.json"
+    assert json.loads(listed.read_text()) == told
+    assert stat.S_IMODE(listed.stat().st_mode) == 0o600
     (recipient,) = told["recipients"]
     assert (recipient["agency"], recipient["key_id"], recipient["links"]) == ("cq-water", "k1", 2)
     assert recipient["open_until"] > NOON.isoformat()

@@ -885,6 +885,9 @@ def test_a_damaged_object_of_the_store_holds_up_no_other_item_and_comes_when_it_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setenv("TERRALIMB_HOME", str(tmp_path))
+    # The store takes half a minute to say that it cannot read an object; once is enough.
+    connected = object_store.connect_client
+    monkeypatch.setattr(object_store, "connect_client", lambda **given: connected(**{**given, "attempts": 1}))
     settings.current.cache_clear()
     try:
         server = object_store_server.start(tmp_path, buckets=[PRODUCTS, CATALOGUE])

@@ -366,6 +366,18 @@ def test_a_store_that_is_not_to_be_had_holds_the_mailbox_and_sets_nothing_aside(
     assert items_in(shelf) == {item.item_id for item in own_items(catalog, box)}
 
 
+def test_a_store_that_lists_and_reads_nothing_holds_the_mailbox(
+    catalog: catalog_store.CatalogStore, tmp_path: Path
+) -> None:
+    box, shelf = a_box(), shelf_of(catalog)
+    given(catalog, box)
+    shelf.troubles = dict.fromkeys((*shelf.hashes, *(item.item_key for item in own_items(catalog, box))), UNREADABLE)
+    for item in own_items(catalog, box):
+        shelf.troubles[f"{item.manifest_key}.minisig"] = UNREADABLE
+    assert pushed(catalog, box, shelf, tmp_path).failures == 1
+    assert aside_of(catalog) == []
+
+
 def test_what_was_withdrawn_or_whose_mailbox_was_closed_is_set_aside_no_longer(
     catalog: catalog_store.CatalogStore, tmp_path: Path
 ) -> None:
