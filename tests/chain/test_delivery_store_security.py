@@ -880,7 +880,7 @@ def test_the_commands_make_fill_rotate_and_revoke(tmp_path: Path, monkeypatch: p
         settings.current.cache_clear()
 
 
-@pytest.mark.parametrize("way", ["other content", "damaged on disk", "gone"])
+@pytest.mark.parametrize("way", ["other content", "gone"])
 def test_a_damaged_object_of_the_store_holds_up_no_other_item_and_comes_when_it_is_put_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
