@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import alembic.util
 import sqlalchemy as sa
 
-from infra import catalog_store, database, object_store, signing
+from infra import catalog_store, database, object_store, private_files, signing
 from infra.delivery import replay
 from products import minisign
 
@@ -148,7 +148,10 @@ def restore(
     manifest = _verified(store, catalogue_bucket, place, trusted)
     into.parent.mkdir(parents=True, exist_ok=True)
     part = into.with_name(f".{into.name}.part")
+    # What a restore that was killed left beside would be taken for this one's.
+    _remove(part)
     try:
+        private_files.make_file(part)
         with store.open(catalogue_bucket, f"{place}/{_FILE}") as stream, part.open("wb") as target:
             while block := stream.read(1 << 20):
                 target.write(block)
@@ -167,8 +170,7 @@ def restore(
         _settle(part)
         part.rename(into)
     finally:
-        for path in (part, *_beside(part)):
-            path.unlink(missing_ok=True)
+        _remove(part)
     return Restoration(manifest, done)
 
 
@@ -187,6 +189,11 @@ def _settle(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")
     if any(beside.exists() for beside in _beside(path)):
         raise BackupError("the restored database is still being written")
+
+
+def _remove(part: Path) -> None:
+    for path in (part, *_beside(part)):
+        path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> list[Path]:

@@ -468,8 +468,12 @@ def test_the_drill_publish_back_up_destroy_restore_reconcile_search(desk: Desk) 
     made = desk.back_up()
     for path in desk.home.glob("terralimb.sqlite*"):
         path.unlink()
+    left = desk.home / ".restored.sqlite.part-wal"  # of a restore that was killed
+    left.write_bytes(b"of another database")
     back, done = desk.restore()
     assert done.manifest == made
+    assert not left.exists()
+    assert (desk.home / "restored.sqlite").stat().st_mode & 0o077 == 0
     assert back.differences() == []
     assert back.catalog.search(bbox=(106.5, 29.5, 106.6, 29.6), include_superseded=True) == found
     with pytest.raises(backup.BackupError, match="never overwrites"):
