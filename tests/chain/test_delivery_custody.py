@@ -668,20 +668,6 @@ def test_what_is_gone_leaves_the_exports_and_a_document_in_its_place_says_so(des
     assert rustac.read_sync(str(tmp_path / "emptied.parquet"))["features"] == []
 
 
-def test_a_folder_with_an_emptied_month_opens_as_one_data_set(desk: Desk, tmp_path: Path) -> None:
-    dataset = pytest.importorskip("pyarrow.dataset")
-    desk.publish(b"first")
-    desk.publish(b"other month", item_id="october", fields=dataclasses.replace(FIELDS, start=OCTOBER))
-    run = functools.partial(export.export, desk.catalog, desk.store, catalogue_bucket=desk.cat)
-    run()
-    desk.withdraw()
-    run()
-    for found in desk.store.list(desk.cat, "export/"):
-        (tmp_path / found.key.rpartition("/")[2]).write_bytes(desk.store.read(desk.cat, found.key))
-    table = dataset.dataset(sorted(tmp_path.glob("*.parquet")), format="parquet").to_table()
-    assert (table.column("id").to_pylist(), "geometry" in table.column_names) == (["october"], True)
-
-
 def test_an_item_that_is_superseded_in_another_month_or_expires_is_gone_from_its_own(desk: Desk) -> None:
     desk.catalog.put_collection(desk.collection())
     desk.publish(b"first")

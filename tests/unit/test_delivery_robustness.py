@@ -166,7 +166,7 @@ def test_a_list_finds_what_single_comparisons_find(client: testclient.TestClient
 ECOLOGY = {"op": "=", "args": [{"property": "cqeo:sector"}, "ecology"]}
 
 
-@pytest.mark.parametrize("name", ["eo:cloud_cover", "properties.nope", "nope"])
+@pytest.mark.parametrize("name", ["eo:cloud_cove", "properties.nope", "nope"])
 def test_a_name_that_is_none_is_refused_wherever_it_is_asked_and_said_again(
     client: testclient.TestClient, name: str
 ) -> None:

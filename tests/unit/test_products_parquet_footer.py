@@ -41,15 +41,6 @@ def test_a_file_without_rows_stays_as_it_is(full: bytes) -> None:
     assert parquet_footer.without_rows(emptied) == emptied
 
 
-def test_readers_of_arrow_find_the_columns_of_the_full_file(full: bytes, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    for name, body in (("full", full), ("emptied", parquet_footer.without_rows(full))):
-        (tmp_path / f"{name}.parquet").write_bytes(body)
-    emptied = parquet.read_table(tmp_path / "emptied.parquet")
-    assert emptied.num_rows == 0
-    assert emptied.schema.equals(parquet.read_schema(tmp_path / "full.parquet"), check_metadata=True)
-
-
 @pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\x7fPAR1", b"x" * 40])
 def test_what_is_no_parquet_file_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="Parquet"):
