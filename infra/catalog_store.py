@@ -882,6 +882,8 @@ class CatalogStore:
     ) -> PublishedRevision:
         """Take a revision of an item back and announce why; its record stays.
 
+        Other revisions of the item with exactly this content are taken back with it: they are the same product.
+
         Parameters
         ----------
         item_id : str
@@ -910,8 +912,9 @@ class CatalogStore:
             if row is None or row["state"] not in ("published", "superseded"):
                 which = "published revision" if revision is None else f"revision {revision}, current or superseded,"
                 raise UnknownItemError(f"{item_id} has no {which} to withdraw")
-            successor = row["revision"] + 1 if row["state"] == "superseded" else None
-            self._move(turn, row, state="withdrawn", at=withdrawn_at, reason=reason, successor=successor)
+            for twin in _live_with_content(turn, item_id, row["content_sha256"]):
+                successor = twin["revision"] + 1 if twin["state"] == "superseded" else None
+                self._move(turn, twin, state="withdrawn", at=withdrawn_at, reason=reason, successor=successor)
         return PublishedRevision(item_id, row["revision"], created=False)
 
     def withdraw_again(self, told: Announcement) -> bool:
@@ -1303,8 +1306,13 @@ class CatalogStore:
 def _begun_in(collection: str | None, month: str | None) -> list[sa.ColumnElement[bool]]:
     column = item_table.c
     conditions = [] if collection is None else [column.collection == collection]
-    # Text orders like time, and "~" comes after every sign an instant is written with.
-    return conditions if month is None else [*conditions, column.start_time.between(f"{month}-", f"{month}-~")]
+    if month is None:
+        return conditions
+    # Between two whole instants, which every collation orders alike.
+    first = dt.datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    following = (first + dt.timedelta(days=31)).replace(day=1)
+    begun = (column.start_time >= text_from_instant(first), column.start_time < text_from_instant(following))
+    return [*conditions, *begun]
 
 
 def _row_of(connection: sa.Connection, item_id: str, revision: int | None = None) -> dict[str, Any] | None:
@@ -1315,6 +1323,18 @@ def _row_of(connection: sa.Connection, item_id: str, revision: int | None = None
         statement = statement.where(column.revision == revision)
     row = connection.execute(statement).mappings().first()
     return None if row is None else dict(row)
+
+
+def _live_with_content(connection: sa.Connection, item_id: str, content_sha256: str) -> list[dict[str, Any]]:
+    """Rows of the current and superseded revisions with a content, oldest first."""
+    column = item_table.c
+    live = (
+        column.id == item_id,
+        column.content_sha256 == content_sha256,
+        column.state.in_(("published", "superseded")),
+    )
+    statement = sa.select(item_table).where(*live).order_by(column.revision)
+    return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def _footprint(connection: sa.Connection, entry: CatalogEntry) -> int:

@@ -246,7 +246,10 @@ class _Gate:
                 unrecorded=number,
                 **who,
             )
-            await concurrency.run_in_threadpool(self.record.record, entry, now=self.parts.clock())
+            try:
+                await concurrency.run_in_threadpool(self.record.record, entry, now=self.parts.clock())
+            except Exception:  # noqa: BLE001  whoever asks now has nothing to do with them
+                _LOG.exception("%s refusals of %s were not written down", number, origin)
 
 
 _HEADERS = (

@@ -69,10 +69,46 @@ def withdraw(
         item = catalog.item(item_id, revision)
         if item is None:
             raise catalog_store.UnknownItemError(f"{item_id} is gone")
+    for twin in _twins(item, catalog):
+        _write_down(twin, home, now)
+    path, document = _write_down(item, home, now)
+    publication.deliver_outbox(store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
+    return path, document
+
+
+def is_listed(home: Path, item_id: str, revision: int) -> bool:
+    """Tell whether a withdrawal came to the list of who is to be told.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation.
+    item_id : str
+        Identity.
+    revision : int
+        Revision [1].
+
+    Returns
+    -------
+    bool
+        False of one that was interrupted, or never began.
+    """
+    return _list_path(home, item_id, revision).exists()
+
+
+def _twins(item: catalog_store.CatalogItem, catalog: catalog_store.CatalogStore) -> list[catalog_store.CatalogItem]:
+    """Other revisions that were withdrawn with one because they have its content."""
+    latest = catalog.item(item.item_id)
+    numbers = range(1, latest.revision + 1 if latest else 1)
+    others = (catalog.item(item.item_id, number) for number in numbers if number != item.revision)
+    return [one for one in others if one and (one.state, one.content_sha256) == ("withdrawn", item.content_sha256)]
+
+
+def _write_down(item: catalog_store.CatalogItem, home: Path, now: dt.datetime) -> tuple[Path, dict[str, Any]]:
     taken_back = audit.Entry(
         event="withdraw",
         decision="allowed",
-        item_id=item_id,
+        item_id=item.item_id,
         revision=item.revision,
         collection=item.collection,
         subject_sha256=item.content_sha256,
@@ -80,9 +116,7 @@ def withdraw(
     # Killed right after the transaction, the first run did not come to write it down.
     if not audit.is_recorded(home / "audit", taken_back):
         audit.AuditLog(home / "audit").record(taken_back, now=now)
-    path, document = _write_list(item, home, now)
-    publication.deliver_outbox(store=store, catalog=catalog, catalogue_bucket=catalogue_bucket)
-    return path, document
+    return _write_list(item, home, now)
 
 
 def checked_reason(reason: str) -> str:
@@ -154,8 +188,11 @@ def _write_list(item: catalog_store.CatalogItem, home: Path, now: dt.datetime) -
         "listed_at": now.astimezone(dt.UTC).isoformat(),
         "recipients": recipients(home, item.item_id, item.revision, now=now),
     }
-    folder = home / "withdrawals"
-    private_files.make_folder(folder)
-    path = folder / f"{item.item_id}-r{item.revision}.json"
+    path = _list_path(home, item.item_id, item.revision)
+    private_files.make_folder(path.parent)
     private_files.write(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     return path, document
+
+
+def _list_path(home: Path, item_id: str, revision: int) -> Path:
+    return home / "withdrawals" / f"{item_id}-r{revision}.json"

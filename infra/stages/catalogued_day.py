@@ -23,6 +23,8 @@ from products import netcdf, profile, profile_aggregate, stac
 KIND = "occultation_day"
 LAYOUT = "terralimb-occultation-day/1"
 COLUMNS = ("item", "revision", "sha256")
+MARKED = 2
+"""Goes up where a listing says more than before: every day is then listed anew once."""
 PROFILE_NAME = "profile.nc"
 SETTLING = dt.timedelta(hours=3)
 """From the end of a day to its first listing: the time in which a profile should be there."""
@@ -36,20 +38,22 @@ Row = tuple[str, int, str]
 class Listing:
     """Profiles of one day and stream: (item, revision, SHA-256 of the file), in the order of identities.
 
-    `withdrawn` are those that an edition must not hold any more, some of a neighbouring day among them.
+    `withdrawn` are those that an edition must not hold any more, some of a neighbouring day among them. Of a day that
+    `is_closed` no edition can be made any more, as files of its profiles are gone; it is taken back where it must be.
     """
 
     day: dt.date
     stream: str
     profiles: tuple[Row, ...]
     withdrawn: tuple[Row, ...] = ()
+    is_closed: bool = False
 
     def to_json(self) -> bytes:
         """Listing as JSON; the same profiles give the same bytes."""
         content = {"layout": LAYOUT, "day": self.day.isoformat(), "stream": self.stream}
         named = {"profiles": self.profiles} | ({"withdrawn": self.withdrawn} if self.withdrawn else {})
         rows = {name: [dict(zip(COLUMNS, row, strict=True)) for row in found] for name, found in named.items()}
-        return stac.encoded(content | rows)
+        return stac.encoded(content | rows | ({"closed": True} if self.is_closed else {}))
 
 
 def from_json(body: bytes) -> Listing:
@@ -59,7 +63,8 @@ def from_json(body: bytes) -> Listing:
         tuple((str(row["item"]), int(row["revision"]), str(row["sha256"])) for row in content.get(name, ()))
         for name in ("profiles", "withdrawn")
     )
-    return Listing(dt.date.fromisoformat(content["day"]), str(content["stream"]), profiles, withdrawn)
+    day, closed = dt.date.fromisoformat(content["day"]), bool(content.get("closed", False))
+    return Listing(day, str(content["stream"]), profiles, withdrawn, closed)
 
 
 def register(workspace: Workspace, *, now: dt.datetime | None = None) -> int:
@@ -97,29 +102,43 @@ def _marks(catalog: catalog_store.CatalogStore) -> dict[dt.date, str]:
             counts[dt.date.fromisoformat(text)][state] = int(count)
     one = dt.timedelta(days=1)
     days = sorted({*counts, *(each + one for each in counts)})
-    return {each: json.dumps([counts.get(each - one, {}), counts.get(each, {})], sort_keys=True) for each in days}
+    marks = {each: [MARKED, counts.get(each - one, {}), counts.get(each, {})] for each in days}
+    return {each: json.dumps(mark, sort_keys=True) for each, mark in marks.items()}
 
 
 def _granules(workspace: Workspace, day: dt.date, mark: str, known: Sequence[ledger.Granule]) -> list[ledger.Granule]:
     """Listings of a day as granules, those that have lost their last profile among them."""
     streams: dict[str, list[catalog_store.CatalogItem]] = {granule.attributes["stream"]: [] for granule in known}
-    revisions = _revisions(workspace, day)
+    revisions, buried = _revisions(workspace, day), _withdrawn_and_removed(workspace, day)
     for item in _latest_of(revisions, workspace, day):
         streams.setdefault(_stream_of(item), []).append(item)
     held = {granule.attributes["stream"]: granule for granule in known}
     found = []
     for stream, items in sorted(streams.items()):
         attributes = {"day": day.isoformat(), "stream": stream, "mark": mark}
+        gone = _rows(item for item in revisions if _is_withdrawn(item, buried) and _stream_of(item) == stream)
         # Where retention has removed a profile's file the day cannot be made again: it stays as it was made.
-        closed = any(item.state == "expired" for item in items)
-        if closed and stream in held:
-            found.append(dataclasses.replace(held[stream], attributes=attributes))
-        elif not closed:
-            gone = (item for item in revisions if item.state == "withdrawn" and _stream_of(item) == stream)
+        if not any(item.state == "expired" and not _is_withdrawn(item, buried) for item in items):
             current = (item for item in items if item.state == "published")
-            listing = Listing(day, stream, _rows(current), _rows(gone))
-            found += workspace.write([_new_granule(listing, attributes)])
+            found += workspace.write([_new_granule(Listing(day, stream, _rows(current), gone), attributes)])
+        elif stream in held:
+            found += _closed(workspace, held[stream], gone, attributes)
     return found
+
+
+def _closed(
+    workspace: Workspace, held: ledger.Granule, gone: tuple[Row, ...], attributes: dict[str, Any]
+) -> list[ledger.Granule]:
+    """Listing of a day that cannot be made again: the one it has, unless more of its profiles were withdrawn."""
+    before = from_json(workspace.read(held))
+    if set(gone) & set(before.profiles) <= set(before.withdrawn):
+        return [dataclasses.replace(held, attributes=attributes)]
+    listing = dataclasses.replace(before, withdrawn=gone, is_closed=True)
+    return list(workspace.write([_new_granule(listing, attributes)]))
+
+
+def _is_withdrawn(item: catalog_store.CatalogItem, buried: frozenset[tuple[str, int]]) -> bool:
+    return item.state == "withdrawn" or (item.item_id, item.revision) in buried
 
 
 def _stream_of(item: catalog_store.CatalogItem) -> str:
@@ -140,20 +159,36 @@ def file_of(item: catalog_store.CatalogItem) -> catalog_store.AssetRecord:
     return next(asset for asset in item.assets if asset.name == PROFILE_NAME)
 
 
-def _revisions(workspace: Workspace, day: dt.date) -> Sequence[catalog_store.CatalogItem]:
-    """Every revision of every profile whose record touches a day."""
+def _touching(day: dt.date) -> sa.ColumnElement[bool]:
+    """Condition that the record of a profile touches a day, whatever its state."""
     column = catalog_store.item_table.c
     begin = dt.datetime.combine(day, dt.time(), dt.UTC)
     end = begin + dt.timedelta(days=1)
-    statement = sa.select(catalog_store.item_table).where(
+    return sa.and_(
         column.state.in_(catalog_store.STATES),
         column.collection == profile.PRODUCT,
         column.start_time >= catalog_store.text_from_instant(begin - LONGEST_RECORD),
         column.start_time < catalog_store.text_from_instant(end),
         column.end_time >= catalog_store.text_from_instant(begin),
     )
+
+
+def _revisions(workspace: Workspace, day: dt.date) -> Sequence[catalog_store.CatalogItem]:
+    """Every revision of every profile whose record touches a day."""
+    column = catalog_store.item_table.c
+    statement = sa.select(catalog_store.item_table).where(_touching(day)).order_by(column.id, column.revision)
     with database.reading(workspace.catalog.engine) as connection:
-        return workspace.catalog.items_of(connection, statement.order_by(column.id, column.revision))
+        return workspace.catalog.items_of(connection, statement)
+
+
+def _withdrawn_and_removed(workspace: Workspace, day: dt.date) -> frozenset[tuple[str, int]]:
+    """Profiles of a day whose files are gone and that were withdrawn before: item and revision."""
+    item, stone = catalog_store.item_table, catalog_store.tombstone_table
+    joined = item.join(stone, stone.c.number == item.c.number)
+    statement = sa.select(item.c.id, item.c.revision).select_from(joined)
+    with database.reading(workspace.catalog.engine) as connection:
+        rows = connection.execute(statement.where(_touching(day), stone.c.was_state == "withdrawn")).all()
+    return frozenset((str(row[0]), int(row[1])) for row in rows)
 
 
 def _latest_of(

@@ -33,6 +33,8 @@ def aggregate(unit: Unit, workspace: Workspace) -> UnitResult:
     _take_back(name, listing, workspace)
     if not listing.profiles:
         raise NotApplicableError(f"no profile of {listing.day} is published in stream {listing.stream}")
+    if listing.is_closed:
+        raise NotApplicableError(f"files of profiles of {listing.day} were removed when their time was over")
     day = profile_aggregate.aggregate(_sources(listing, workspace), stream=listing.stream)
     soundings = _soundings(day)
     # What was withdrawn is nothing of the edition's: it must not make another one.
@@ -64,22 +66,33 @@ def _take_back(name: str, listing: catalogued_day.Listing, workspace: Workspace)
     latest = workspace.catalog.item(name)
     for revision in range(latest.revision if latest else 0, 0, -1):
         edition = workspace.catalog.item(name, revision)
-        if edition is None or edition.state not in {"published", "superseded"}:
-            continue
-        gone = sorted(name for name, *_ in _held(edition, workspace) & set(listing.withdrawn))
-        emptied = edition.state == "published" and not listing.profiles
-        if not gone and not emptied:
+        reason = None if edition is None else _why(edition, listing, workspace)
+        if reason is None:
             continue
         withdrawal.withdraw(
             name,
             revision,
-            reason=f"it holds withdrawn profiles: {gone[0]}{', ...' if gone[1:] else ''}" if gone else EMPTIED,
+            reason=reason,
             home=workspace.settings.home,
             store=workspace.store,
             catalog=workspace.catalog,
             catalogue_bucket=workspace.settings.bucket("catalogue"),
             now=dt.datetime.now(dt.UTC),
         )
+
+
+def _why(edition: catalog_store.CatalogItem, listing: catalogued_day.Listing, workspace: Workspace) -> str | None:
+    """Why an edition is to be withdrawn; None where it is not."""
+    if edition.state == "withdrawn" and not withdrawal.is_listed(
+        workspace.settings.home, edition.item_id, edition.revision
+    ):
+        return edition.state_reason  # what was interrupted is completed
+    if edition.state not in {"published", "superseded"}:
+        return None
+    gone = sorted(name for name, *_ in _held(edition, workspace) & set(listing.withdrawn))
+    if gone:
+        return f"it holds withdrawn profiles: {gone[0]}{', ...' if gone[1:] else ''}"
+    return EMPTIED if edition.state == "published" and not listing.profiles else None
 
 
 def _held(edition: catalog_store.CatalogItem, workspace: Workspace) -> set[catalogued_day.Row]:

@@ -211,6 +211,20 @@ def test_a_superseded_revision_is_taken_back_by_its_number(desk: Desk) -> None:
         desk.withdraw("wrong datum", 7)
 
 
+def test_who_had_a_link_to_the_same_content_under_another_number_is_told_as_well(desk: Desk) -> None:
+    for body in (b"first", b"second", b"first"):
+        desk.publish(body)
+    desk.link(1)
+    told = desk.withdraw("wrong datum")
+    assert (told["revision"], told["recipients"]) == (3, [])
+    other = json.loads((desk.home / "withdrawals" / f"{NAME}-r1.json").read_text())
+    assert (other["revision"], [one["links"] for one in other["recipients"]]) == (1, [1])
+    for revision in (1, 3):
+        with pytest.raises(download.ItemWithdrawnError, match="wrong datum"):
+            desk.link(revision)
+    assert desk.link(2).url
+
+
 def test_a_superseded_revision_goes_by_its_plan_and_leaves_a_tombstone(desk: Desk) -> None:
     first, second = desk.publish(b"first"), desk.publish(b"second")
     assert desk.plan(NOON + dt.timedelta(days=89)).plan.revisions == ()

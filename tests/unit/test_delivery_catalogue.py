@@ -140,6 +140,23 @@ def test_a_superseded_revision_is_withdrawn_by_its_number_and_its_successor_stay
         catalog.publish(entry(content="a"), published_at=at(4))
 
 
+def test_revisions_with_the_content_of_a_withdrawn_one_are_withdrawn_with_it(
+    catalog: catalog_store.CatalogStore,
+) -> None:
+    name = entry().item_id
+    for day, content in enumerate("aba"):
+        catalog.publish(entry(content=content), published_at=at(day))
+    catalog.withdraw(name, 1, reason="wrong datum", withdrawn_at=at(3))
+    assert [getattr(catalog.item(name, number), "state", None) for number in (1, 2, 3)] == [
+        "withdrawn", "superseded", "withdrawn",
+    ]  # fmt: skip
+    told = [one.payload for one in catalog.announcements(after=5)]
+    assert [(one["event"], one["revision"], one.get("successor")) for one in told] == [
+        ("withdrawn", 1, 2), ("withdrawn", 3, None),
+    ]  # fmt: skip
+    assert catalog.search(include_superseded=True)[0].revision == 2
+
+
 def test_a_transaction_that_fails_leaves_no_trace(catalog: catalog_store.CatalogStore) -> None:
     catalog.publish(entry(content="a"), published_at=at(0))
     before = (catalog.counts(), catalog.item(entry().item_id))

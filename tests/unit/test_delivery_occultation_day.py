@@ -265,6 +265,73 @@ def test_a_day_stays_as_it_was_made_when_the_time_of_its_profiles_is_over(desk: 
     assert desk.edition() == (1, "published", ["event-1", "event-2"])
 
 
+def expire(desk: Desk, number: int, state: str) -> None:
+    custody = catalog_store.Custody(desk.here.catalog)
+    name = f"occultation-profile-{number}"
+    at = dt.datetime.now(dt.UTC)
+    assert custody.expire(name, 1, state=state, reason="kept 90 days", plan_sha256="0" * 64, at=at)
+
+
+def test_a_day_that_cannot_be_made_again_is_taken_back_where_one_of_its_profiles_is_withdrawn(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.publish(number)
+    desk.work()
+    expire(desk, 1, "published")
+    assert desk.work() == {}
+    desk.withdraw(2)
+    assert desk.work() == {f"aggregate_profiles/{NAME}": "not_applicable"}
+    assert desk.states() == ["withdrawn"]
+    reason = desk.here.ledger.latest_outcomes()["aggregate_profiles", NAME].reason
+    assert reason == "files of profiles of 2026-03-01 were removed when their time was over"
+    assert desk.work() == {}
+
+
+def test_a_withdrawn_profile_whose_files_were_removed_closes_no_day(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.publish(number)
+    desk.work()
+    desk.withdraw(1)
+    desk.work()
+    expire(desk, 1, "withdrawn")
+    desk.work()
+    desk.publish(3)
+    desk.work()
+    assert desk.edition() == (3, "published", ["event-2", "event-3"])
+    assert desk.states() == ["withdrawn", "superseded", "published"]
+
+
+def test_a_withdrawal_that_was_killed_is_completed(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.publish(number)
+    desk.work()
+    desk.withdraw(1)
+    # Killed right after its transaction: nobody is listed, nothing recorded.
+    desk.here.catalog.withdraw(NAME, reason="it holds withdrawn profiles", withdrawn_at=dt.datetime.now(dt.UTC))
+    desk.work()
+    listed = json.loads((desk.here.settings.home / "withdrawals" / f"{NAME}-r1.json").read_text())
+    assert listed["reason"] == "it holds withdrawn profiles"
+    assert desk.states() == ["withdrawn", "published"]
+
+
+def test_days_listed_before_withdrawals_were_named_are_listed_anew_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.publish(1)
+    desk.work()
+    desk.publish(2)
+    desk.work()
+    desk.withdraw(1)
+    desk.publish(3)
+    with monkeypatch.context() as before:
+        before.setattr(catalogued_day, "MARKED", 1)
+        before.setattr(catalogued_day, "_is_withdrawn", lambda *_: False)
+        desk.work()
+    assert desk.states() == ["superseded", "superseded", "published"]
+    desk.work()
+    assert desk.states() == ["withdrawn", "withdrawn", "published"]
+    assert desk.work() == {}
+
+
 def test_a_file_that_is_not_what_was_published_is_never_put_into_a_day(desk: Desk) -> None:
     name = desk.publish(1)
     item = desk.here.catalog.item(name)
