@@ -461,7 +461,7 @@ class ObjectStore:
     def put_replace(
         self, bucket: str, key: str, body: bytes, *, media_type: str, metadata: Mapping[str, str] | None = None
     ) -> StoredObject:
-        """Write a pointer, whatever the key holds: only for objects that exist to move, such as ``latest/``.
+        """Write a pointer or a note, whatever the key holds: only for what exists to change, such as ``latest/``.
 
         Parameters
         ----------

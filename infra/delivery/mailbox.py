@@ -411,7 +411,8 @@ class Contents:
             raise object_store.ChecksumRefusedError(f"{file.bucket}/{file.key} is not what was published")
 
     def _write(self, key: str, note: dict[str, Any], store: object_store.ObjectStore) -> None:
-        store.put_new(self.bucket, key, catalog_store.json_text(note).encode(), media_type=_JSON)
+        # No product: after a restore the same event may have another time, and the note that is true now stands.
+        store.put_replace(self.bucket, key, catalog_store.json_text(note).encode(), media_type=_JSON)
 
     @staticmethod
     def _folder(mailbox: store_access.Mailbox, item: catalog_store.CatalogItem) -> str:

@@ -747,6 +747,13 @@ def test_a_withdrawn_item_leaves_the_mailbox_and_the_reason_stays(agencies: Agen
     left = [entry.key for entry in agencies.store.list(AGENCIES, f"{folder}/")]
     assert left == [f"{folder}/WITHDRAWN.json"]
     assert json.loads(agencies.store.read(AGENCIES, left[0]))["reason"] == "the clouds were water"
+    # A restored catalogue tells it again, with another time.
+    item = agencies.catalog.item(name, 1)
+    note = {"reason": "the clouds were water", "occurred_at": "2031-01-01T00:00:00Z"}
+    assert item is not None
+    box = agencies.boxes["agency-a"]
+    assert agencies.channel(box).contents.take_back(box, item, note, agencies.store)
+    assert json.loads(agencies.store.read(AGENCIES, left[0])) == note
 
 
 def _content(agencies: Agencies, name: str) -> str:

@@ -177,6 +177,7 @@ class Shelf:
     hashes: dict[str, str]
     keys: set[str] = dataclasses.field(default_factory=set)
     copies: int = 0
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: What becomes of a read, by key.
     troubles: dict[str, object_store.ObjectStoreError] = dataclasses.field(default_factory=dict)
     #: What becomes of everything.
@@ -196,8 +197,9 @@ class Shelf:
         self.copies += 1
         return object_store.StoredObject(to_bucket, to_key, 1, self.hashes.get(key, "0" * 64))
 
-    def put_new(self, bucket: str, key: str, body: bytes, *, media_type: str) -> None:
+    def put_replace(self, bucket: str, key: str, body: bytes, *, media_type: str) -> None:
         self.keys.add(key)
+        self.notes[key] = json.loads(body)
 
     def list(self, bucket: str, prefix: str) -> Iterator[object_store.StoredObject]:
         if self.away is not None:
@@ -344,6 +346,21 @@ def test_what_stays_set_aside_is_tried_more_and_more_rarely(
     assert tried[:5] == [0, 60, 120, 240, 480]
     assert tried[-1] - tried[-2] == 3600
     assert push.SetAside(catalog.engine).all()[0].since == NOON
+
+
+def test_a_note_told_again_with_another_time_stands_instead_of_the_first(
+    catalog: catalog_store.CatalogStore, tmp_path: Path
+) -> None:
+    box, shelf = a_box(), shelf_of(catalog)
+    given(catalog, box)
+    channel = channel_of(catalog, box, shelf, tmp_path)
+    push.Pusher(catalog=catalog).push(channel)
+    item = own_items(catalog, box)[0]
+    for write, name in ((channel.contents.mark, "SUPERSEDED.json"), (channel.contents.take_back, "WITHDRAWN.json")):
+        for at in ("2025-09-02T00:00:00Z", "2025-09-03T00:00:00Z"):
+            assert write(box, item, {"occurred_at": at}, shelf)  # type: ignore[arg-type]
+            (note,) = [said for key, said in shelf.notes.items() if key.endswith(name)]
+            assert note == {"occurred_at": at}
 
 
 @pytest.mark.parametrize(
