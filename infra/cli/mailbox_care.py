@@ -62,8 +62,6 @@ class Mailboxes:
                 store=self.store,
                 record=audit.AuditLog(self._chosen.home / "audit"),
             )
-        if care_is_due:
-            self._catch_up()
         return self._channels
 
     def store(self) -> "object_store.ObjectStore":
@@ -107,19 +105,6 @@ class Mailboxes:
             _LOG.warning("mailboxes: %s", error)
         except Exception:  # noqa: BLE001  pushing goes on, and so does this at the next look
             _LOG.exception("mailboxes")
-
-    def _catch_up(self) -> None:
-        """Try again what the mailboxes set aside; a failure is tried again."""
-        from infra import object_store
-        from infra.delivery import push
-
-        for name, channel in self._channels.items():
-            try:
-                channel.catch_up()
-            except (push.ChannelError, object_store.ObjectStoreError) as error:
-                _LOG.warning("%s: %s", name, error)
-            except Exception:  # noqa: BLE001  pushing goes on, and so does this at the next look
-                _LOG.exception("%s", name)
 
     def _refuse_overdue(self, now: dt.datetime) -> None:
         from infra.delivery import store_access

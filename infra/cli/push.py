@@ -1,5 +1,6 @@
 """Commands of push: announcements to a broker and to webhooks."""
 
+import collections
 import contextlib
 import dataclasses
 import datetime as dt
@@ -265,12 +266,17 @@ def _once(pusher: "push.Pusher", channels: "Mapping[str, push.Channel]") -> None
     from infra.delivery import push
 
     failed = []
+    aside = collections.Counter(one.channel for one in push.SetAside(pusher.catalog.engine).all())
     for name, channel in channels.items():
         try:
             if pusher.push(channel).failures:
                 failed.append(name)
         finally:
             channel.close()
+    # Last, and what was set aside before: a channel that sets aside is a mailbox, of which closing lets go of nothing.
+    for name in [name for name in channels if name not in failed]:
+        for _ in range(aside[name]):
+            pusher.catch_up(channels[name])
     for one in push.SetAside(pusher.catalog.engine).all():
         if one.channel in channels:
             _say(f"{one.channel}: {one.item_id}, revision {one.revision}, is set aside: {one.reason}")

@@ -9,13 +9,14 @@ removed, and a note with the reason stays.
 Before the first file is copied the folder is written down, so that whatever a crash leaves is found and removed.
 
 A revision whose own content is wrong, because a file of it was damaged or is missing, is set aside: nothing of it
-stays in the mailbox, what comes after it goes on, and it is tried again until it is put right or withdrawn.
+stays in the mailbox, what comes after it goes on, and it is tried again until it is put right or withdrawn. The store
+may take minutes over a read of what is damaged, so that comes after all there is to deliver, one revision at a time.
 """
 
 import contextlib
 import datetime as dt
 import logging
-import threading
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,8 +72,6 @@ class MailboxChannel:
         self._store = store
         self._clock = clock
         self._due: dict[tuple[str, int], dt.datetime] = {}
-        # What is delivered and what is tried again go by different threads, and one clears what the other copies.
-        self._turn = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -100,8 +99,7 @@ class MailboxChannel:
         store = self._store()
         for one in told:
             try:
-                with self._turn:
-                    concerned = self._apply(one, store)
+                concerned = self._apply(one, store)
             except object_store.ObjectStoreError as error:
                 raise push.ChannelError(f"{one.item.item_id}, revision {one.item.revision}: {error}") from error
             if concerned:
@@ -109,26 +107,26 @@ class MailboxChannel:
         yield told[-1].sequence
 
     def catch_up(self) -> None:
-        """Try again what was set aside, each the more rarely the longer it has been so.
+        """Try one of what was set aside again, the longest due; each the more rarely the longer it has been so.
 
         Raises
         ------
         infra.delivery.push.ChannelError
-            The object store is not to be had.
-        infra.object_store.ObjectStoreError
-            It did not do it.
+            The object store did not do it.
         """
         now = self._clock()
-        own = [one for one in self.aside.all() if one.channel == self.name]
-        due = [one for one in own if now >= self._due.get((one.item_id, one.revision), now)]
-        if not due:
+        aside = self.aside.of(self.name)
+        due = [(self._due.get((one.item_id, one.revision), min(now, one.since)), one) for one in aside]
+        at, one = min(due, key=operator.itemgetter(0), default=(now, None))
+        if one is None or at > now:
             return
-        store = self._store()
-        for one in due:
-            wait = min(LONGEST_WAIT, max(FIRST_WAIT, (now - one.since).total_seconds()))
-            self._due[one.item_id, one.revision] = now + dt.timedelta(seconds=wait)
-            with self._turn:
-                self._try_again(one, store)
+        self._wait(one.item_id, one.revision, FIRST_WAIT)
+        try:
+            self._try_again(one, self._store())
+        except object_store.ObjectStoreError as error:
+            raise push.ChannelError(f"{one.item_id}, revision {one.revision}: {error}") from error
+        passed = (self._clock() - one.since).total_seconds()
+        self._wait(one.item_id, one.revision, min(LONGEST_WAIT, max(FIRST_WAIT, passed)))
 
     def close(self) -> None:
         """Let go of nothing: the store is not ours."""
@@ -155,8 +153,12 @@ class MailboxChannel:
                 raise
             self.contents.discard(self.mailbox, item, store)
             self.aside.put(self.name, item.item_id, item.revision, reason=str(error), now=self._clock())
+            self._wait(item.item_id, item.revision, FIRST_WAIT)
             _LOG.warning("%s: %s, revision %s, is set aside: %s", self.name, item.item_id, item.revision, error)
             return True
+
+    def _wait(self, item_id: str, revision: int, seconds: float) -> None:
+        self._due[item_id, revision] = self._clock() + dt.timedelta(seconds=seconds)
 
     def _try_again(self, aside: push.Aside, store: object_store.ObjectStore) -> None:
         item = catalog_store.CatalogStore(self.aside.engine).item(aside.item_id, aside.revision)

@@ -11,7 +11,7 @@ import logging
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import sqlalchemy as sa
 
@@ -147,6 +147,14 @@ class Channel(Protocol):
 
     def close(self) -> None:
         """Let go of the other side."""
+
+
+@runtime_checkable
+class Retrying(Protocol):
+    """A channel that sets aside what is wrong in itself, and tries it again when there is nothing else to deliver."""
+
+    def catch_up(self) -> None:
+        """Try at most one again, which may take minutes; raises `ChannelError`."""
 
 
 class NoticeChannel:
@@ -383,11 +391,22 @@ class SetAside:
         tuple of Aside
             By channel, oldest first.
         """
-        column = set_aside_table.c
-        order = (column.channel, column.since, column.item_id, column.revision)
-        with database.reading(self.engine) as connection:
-            rows = connection.execute(sa.select(set_aside_table).order_by(*order)).mappings().all()
-        return tuple(Aside(**{**row, "since": dt.datetime.fromisoformat(row["since"])}) for row in rows)
+        return self._read(sa.select(set_aside_table))
+
+    def of(self, channel: str) -> tuple[Aside, ...]:
+        """What one channel set aside.
+
+        Parameters
+        ----------
+        channel : str
+            Name of the channel.
+
+        Returns
+        -------
+        tuple of Aside
+            Oldest first.
+        """
+        return self._read(sa.select(set_aside_table).where(set_aside_table.c.channel == channel))
 
     def put(self, channel: str, item_id: str, revision: int, *, reason: str, now: dt.datetime) -> None:
         """Set a revision aside; one that was before keeps its time.
@@ -423,6 +442,13 @@ class SetAside:
         where = self._where(aside.channel, aside.item_id, aside.revision)
         with self.engine.begin() as connection:
             connection.execute(sa.delete(set_aside_table).where(*where))
+
+    def _read(self, statement: sa.Select[Any]) -> tuple[Aside, ...]:
+        column = set_aside_table.c
+        order = (column.channel, column.since, column.item_id, column.revision)
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(statement.order_by(*order)).mappings().all()
+        return tuple(Aside(**{**row, "since": dt.datetime.fromisoformat(row["since"])}) for row in rows)
 
     @staticmethod
     def _where(channel: str, item_id: str, revision: int) -> tuple[sa.ColumnElement[bool], ...]:
@@ -619,6 +645,22 @@ class Pusher:
                 return failed
         return self.positions.read(channel.name)
 
+    def catch_up(self, channel: Channel) -> None:
+        """Have a channel try one of what it set aside again; a failure is in the log, and tried again later.
+
+        Parameters
+        ----------
+        channel : Channel
+            The other side; it was told everything else.
+        """
+        try:
+            if isinstance(channel, Retrying):
+                channel.catch_up()
+        except ChannelError as error:
+            _LOG.warning("channel %s: %s", channel.name, error)
+        except Exception:  # noqa: BLE001  what is set aside holds up nothing
+            _LOG.exception("channel %s", channel.name)
+
     def _next(self, channel: Channel) -> Sequence[Outgoing]:
         after = self.positions.read(channel.name).sequence
         if isinstance(channel, NoticeChannel):
@@ -659,6 +701,8 @@ class Pusher:
             while not stop.is_set():
                 try:
                     failures = self.push(channel).failures
+                    if not failures and not stop.is_set():
+                        self.catch_up(channel)
                 except Exception:  # noqa: BLE001  the database may be away for a while
                     failures += 1
                     _LOG.exception("channel %s", channel.name)

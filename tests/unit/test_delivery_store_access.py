@@ -3,9 +3,11 @@
 import dataclasses
 import datetime as dt
 import fnmatch
+import itertools
 import json
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from typer import testing
 
 from infra import catalog_store, database, object_store
 from infra.cli import access
+from infra.cli import push as push_command
 from infra.cli import store_access as access_command
 from infra.delivery import audit, mailbox, push, store_access
 from infra.demonstration import modelled_catalogue
@@ -316,13 +319,14 @@ def test_an_item_whose_content_is_wrong_is_set_aside_and_the_rest_goes_on(
     (told,) = push.report(catalog, now=NOON)[box.channel]["set_aside"]
     assert (told["item"], told["revision"], told["since"]) == (bad.item_id, 1, NOON.isoformat())
 
+    clock.now = NOON + dt.timedelta(seconds=60)
     channel.catch_up()  # nothing was put right yet
     assert [item_id for item_id, _ in aside_of(catalog)] == [bad.item_id]
     shelf.troubles.clear()
     shelf.hashes[file.key] = sound
     channel.catch_up()
     assert items_in(shelf) == {item.item_id for item in others}  # it was tried just now
-    clock.now = NOON + dt.timedelta(seconds=61)
+    clock.now = NOON + dt.timedelta(seconds=120)
     channel.catch_up()
     assert items_in(shelf) == {item.item_id for item in (bad, *others)}
     assert aside_of(catalog) == []
@@ -343,9 +347,108 @@ def test_what_stays_set_aside_is_tried_more_and_more_rarely(
     for seconds in range(0, 4 * 3600, 30):
         clock.now = NOON + dt.timedelta(seconds=seconds)
         channel.catch_up()
-    assert tried[:5] == [0, 60, 120, 240, 480]
+    assert tried[:5] == [60, 120, 240, 480, 960]
     assert tried[-1] - tried[-2] == 3600
     assert push.SetAside(catalog.engine).all()[0].since == NOON
+
+
+def test_what_is_set_aside_is_tried_one_at_a_time_the_longest_due_first_also_while_the_store_is_away(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, shelf, clock = a_box(), shelf_of(catalog), Clock()
+    given(catalog, box)
+    bad = own_items(catalog, box)[:3]
+    for item in bad:
+        shelf.hashes[item.assets[0].key] = "0" * 64
+    pushed(catalog, box, shelf, tmp_path)
+    clock.now = NOON + dt.timedelta(seconds=1)
+    channel = channel_of(catalog, box, shelf, tmp_path, clock)  # after a start all are due at once
+    tried: list[str] = []
+    put = channel.contents.put
+    monkeypatch.setattr(channel.contents, "put", lambda *told: (tried.append(told[1].item_id), put(*told))[1])
+    for count in (1, 2, 3, 3):
+        channel.catch_up()
+        assert len(tried) == count
+    assert sorted(tried) == sorted(item.item_id for item in bad)
+    shelf.away = UNREADABLE
+    clock.now += dt.timedelta(seconds=60)
+    for _ in bad:
+        with pytest.raises(push.ChannelError, match=str(UNREADABLE)):
+            channel.catch_up()
+    channel.catch_up()
+    assert tried[3:] == tried[:3]
+
+
+@dataclasses.dataclass
+class Slow(Shelf):
+    """A store that takes its time over what it finds damaged."""
+
+    damaged: str = ""
+    reads: threading.Event = dataclasses.field(default_factory=threading.Event)
+    done: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def digest(self, bucket: str, key: str) -> None:
+        if key == self.damaged:
+            self.reads.set()
+            self.done.wait(10)
+        super().digest(bucket, key)
+
+
+def test_a_slow_read_of_what_is_set_aside_comes_last_and_holds_up_nothing_else(
+    catalog: catalog_store.CatalogStore, tmp_path: Path
+) -> None:
+    box = a_box()
+    given(catalog, box)
+    bad = own_items(catalog, box)[0]
+    push.SetAside(catalog.engine).put(box.channel, bad.item_id, 1, reason="damaged", now=NOON)
+    shelf = Slow(shelf_of(catalog).hashes)
+    looks, stop = itertools.count(), threading.Event()
+    channels = {box.channel: channel_of(catalog, box, shelf, tmp_path)}
+    # Ordinary delivery does not meet the damage: only what is tried again does.
+    push.Positions(catalog.engine).advance(box.channel, COUNT - 1)
+    shelf.damaged = bad.assets[0].key
+    run = push.Pusher(catalog=catalog).run
+    runner = threading.Thread(target=run, args=(lambda: next(looks) >= 0 and channels, stop), kwargs={"poll": 0.01})
+    runner.start()
+    try:
+        assert shelf.reads.wait(10)
+        assert push.Positions(catalog.engine).read(box.channel).sequence == COUNT
+        seen = next(looks)
+        stop.wait(0.2)
+        assert next(looks) > seen + 5
+    finally:
+        shelf.done.set()
+        stop.set()
+        runner.join()
+    assert bad.item_id in items_in(shelf)
+
+
+def test_once_tries_everything_set_aside_before_once_and_after_all_channels(
+    catalog: catalog_store.CatalogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, other, shelf = a_box(), a_box("cq-other"), shelf_of(catalog)
+    given(catalog, box)
+    given(catalog, other)
+    bad = own_items(catalog, box)[:2]
+    for item in bad:
+        shelf.hashes[item.assets[0].key] = "0" * 64
+    pushed(catalog, box, shelf, tmp_path)
+    channels = {own.channel: channel_of(catalog, own, shelf, tmp_path) for own in (box, other)}
+    tried: list[tuple[str, int]] = []
+    for channel in channels.values():
+        catch_up = channel.catch_up
+
+        def noted(name: str = channel.name, catch_up: Callable[[], None] = catch_up) -> None:
+            tried.append((name, push.Positions(catalog.engine).read(other.channel).sequence))
+            catch_up()
+
+        monkeypatch.setattr(channel, "catch_up", noted)
+    copies = shelf.copies
+    with pytest.raises(RuntimeError, match="not everything was taken"):
+        push_command._once(push.Pusher(catalog=catalog), channels)
+    assert tried == [(box.channel, COUNT)] * 2  # what the other sets aside now was tried now
+    assert shelf.copies > copies
+    assert len(aside_of(catalog)) == 4
 
 
 def test_a_note_told_again_with_another_time_stands_instead_of_the_first(
@@ -403,14 +506,17 @@ def test_what_was_withdrawn_or_whose_mailbox_was_closed_is_set_aside_no_longer(
     bad, other, *_ = own_items(catalog, box)
     for item in (bad, other):
         shelf.hashes[item.assets[0].key] = "0" * 64
-    channel = channel_of(catalog, box, shelf, tmp_path)
+    clock = Clock()
+    channel = channel_of(catalog, box, shelf, tmp_path, clock)
     push.Pusher(catalog=catalog).push(channel)
     assert len(aside_of(catalog)) == 2
     change = sa.update(catalog_store.item_table).where(catalog_store.item_table.c.id == bad.item_id)
     with catalog.engine.begin() as connection:
         connection.execute(change.values(state="withdrawn"))
+    clock.now = NOON + dt.timedelta(seconds=60)
     try:
-        channel.catch_up()
+        for _ in range(2):
+            channel.catch_up()
     finally:
         with catalog.engine.begin() as connection:
             connection.execute(change.values(state="published"))
