@@ -208,7 +208,7 @@ class Contents:
         Returns
         -------
         bool
-            False where it lies there already, or the mailbox was closed.
+            False where it lies there already, or the mailbox was closed or emptied meanwhile.
 
         Raises
         ------
@@ -223,7 +223,9 @@ class Contents:
                 self._copy(file, f"{folder}{file.name}", store)
         about = {"item_id": item.item_id, "revision": item.revision, "collection": item.collection}
         self._audit("mailbox_put", mailbox, folder, subject_sha256=item.manifest_sha256, **about)
-        self._end(mailbox, item)
+        if not self._end(mailbox, item):
+            self._remove(mailbox, item.item_id, item.revision, folder, store)
+            return False
         return True
 
     def holds(self, mailbox: store_access.Mailbox, item: catalog_store.CatalogItem) -> bool:
@@ -436,9 +438,11 @@ class Contents:
                 connection.execute(sa.insert(content_table), [{**row, "state": "filling"}])
         return is_open is not None
 
-    def _end(self, mailbox: store_access.Mailbox, item: catalog_store.CatalogItem) -> None:
+    def _end(self, mailbox: store_access.Mailbox, item: catalog_store.CatalogItem) -> bool:
+        """Write down that a revision lies there whole; False where the mailbox was emptied meanwhile."""
         with self.engine.begin() as connection:
-            connection.execute(sa.update(content_table).where(*_row(mailbox, item)).values(state="held"))
+            held = sa.update(content_table).where(*_row(mailbox, item)).values(state="held")
+            return bool(connection.execute(held).rowcount)
 
     def _audit(self, event: audit.Event, mailbox: store_access.Mailbox, folder: str, **about: Any) -> None:
         who: dict[str, Any] = {"agency": mailbox.agency, "key_id": mailbox.channel, "asset": folder.rstrip("/")}

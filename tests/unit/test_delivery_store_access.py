@@ -536,6 +536,27 @@ def test_nothing_is_put_into_a_closed_mailbox(catalog: catalog_store.CatalogStor
     assert shelf.keys == set()
 
 
+def test_what_is_being_copied_while_the_mailbox_is_closed_and_emptied_does_not_stay(
+    catalog: catalog_store.CatalogStore, tmp_path: Path
+) -> None:
+    box, shelf = a_box(), shelf_of(catalog)
+    key, item = given(catalog, box), own_items(catalog, box)[0]
+    contents = channel_of(catalog, box, shelf, tmp_path).contents
+    copy = shelf.copy
+
+    def overtaken(*told: str, **to: str) -> object_store.StoredObject:
+        if store_access.revoke(catalog.engine, key, now=NOON):
+            store_access.close(catalog.engine, box, now=NOON)
+            contents.empty(box, shelf)  # type: ignore[arg-type]
+        return copy(*told, **to)
+
+    shelf.copy = overtaken  # type: ignore[method-assign, assignment]
+    assert not contents.put(box, item, shelf)  # type: ignore[arg-type]
+    assert shelf.copies > 1
+    assert shelf.keys == set()
+    assert not contents.any()
+
+
 def test_what_expired_is_removed_and_the_rest_stays(catalog: catalog_store.CatalogStore, tmp_path: Path) -> None:
     box = a_box()
     given(catalog, box)
