@@ -701,6 +701,25 @@ class ObjectStore:
             return False
         return True
 
+    def answers(self, bucket: str) -> bool:
+        """Tell whether a bucket can be listed: a read that failed is then a matter of the object alone.
+
+        Parameters
+        ----------
+        bucket : str
+            What to list the beginning of.
+
+        Returns
+        -------
+        bool
+            True where it can.
+        """
+        try:
+            next(self.list(bucket), None)
+        except ObjectStoreError:
+            return False
+        return True
+
     def digest(self, bucket: str, key: str) -> ContentDigest:
         """Size and SHA-256 of an object, found by reading all of it.
 

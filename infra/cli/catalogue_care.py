@@ -169,10 +169,15 @@ def reconcile(
 
     Exit status 0: they agree. 1: they differ.
     """
-    from infra.delivery import reconciliation
+    from infra.delivery import fixity, reconciliation
 
     with attached() as here:
         found = reconciliation.reconcile(_stores(here), now=_now(), repair=repair)
+        # Should reading fail, what was compared is told all the same, with what was known to be damaged.
+        known = fixity.known(here.settings.home)
+        reconciliation.write_report(
+            here.settings.home, dataclasses.replace(found, differences=found.differences + known)
+        )
         read = _read(here, deep=deep)
         found = dataclasses.replace(found, differences=found.differences + read.differences)
         reconciliation.write_report(here.settings.home, found)

@@ -234,6 +234,9 @@ def _reconcile(charge: Charge, now: dt.datetime) -> Outcome:
     What was found damaged before is read every day. Reading ends after half an hour (`infra.delivery.fixity`).
     """
     found = reconciliation.reconcile(charge.stores, now=now)
+    # Should reading fail, what was compared is told all the same, with what was known to be damaged.
+    known = fixity.known(charge.home)
+    reconciliation.write_report(charge.home, dataclasses.replace(found, differences=found.differences + known))
     listed = fixity.share(charge.stores, now=now, also=fixity.known_wrong(charge.home))
     read = fixity.check(charge.stores, listed, trusted=signing.public_keys(charge.home), seconds=fixity.SHARE_SECONDS)
     found = dataclasses.replace(found, differences=found.differences + read.differences)

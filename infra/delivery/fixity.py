@@ -118,8 +118,32 @@ def at(stores: reconciliation.Stores, places: Container[str]) -> Named:
     return [one for one in objects(stores) if _place(one) in places] if places else []
 
 
-def known_wrong(home: Path) -> frozenset[str]:
+def known(home: Path) -> tuple[reconciliation.Difference, ...]:
     """What was found wrong before: it goes on being told until it was read again and found as published.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the installation, with the newest report.
+
+    Returns
+    -------
+    tuple of infra.delivery.reconciliation.Difference
+        Of kind content_wrong.
+    """
+    try:
+        told = json.loads((home / reconciliation.REPORT).read_text(encoding="utf-8"))["differences"]
+        return tuple(
+            reconciliation.Difference(KIND, str(one["place"]), str(one["detail"]))
+            for one in told
+            if one["kind"] == KIND
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def known_wrong(home: Path) -> frozenset[str]:
+    """Where it is that was found wrong before.
 
     Parameters
     ----------
@@ -131,12 +155,7 @@ def known_wrong(home: Path) -> frozenset[str]:
     frozenset of str
         Buckets and keys; of a signature, those of its manifest.
     """
-    try:
-        told = json.loads((home / reconciliation.REPORT).read_text(encoding="utf-8"))["differences"]
-        places = [str(one["place"]) for one in told if one["kind"] == KIND]
-    except (OSError, ValueError, KeyError, TypeError):
-        return frozenset()
-    return frozenset(place.removesuffix(publication.SIGNATURE_SUFFIX) for place in places)
+    return frozenset(one.place.removesuffix(publication.SIGNATURE_SUFFIX) for one in known(home))
 
 
 def check(
@@ -149,7 +168,8 @@ def check(
 ) -> Fixity:
     """Read objects and compare them with what was published.
 
-    One that is missing, and an asset of another length, are left to `infra.delivery.reconciliation.reconcile`.
+    One that is missing, and an asset of another length, are left to `infra.delivery.reconciliation.reconcile`. One that
+    cannot be read while its bucket can be listed is damaged as far as anybody can tell, and no reason not to read on.
 
     Parameters
     ----------
@@ -162,12 +182,17 @@ def check(
     seconds : float or None
         How long reading may go on; None for as long as it takes [s].
     advance : callable
-        Told the length the catalogue holds of each object that was read [octet].
+        Told the length the catalogue holds of each object that was read, or could not be [octet].
 
     Returns
     -------
     Fixity
         What was read and what is wrong.
+
+    Raises
+    ------
+    infra.object_store.ObjectStoreError
+        The store as a whole does not answer.
     """
     until = None if seconds is None else time.monotonic() + seconds
     read = size = 0
@@ -179,11 +204,14 @@ def check(
             length, faults = _judge(one)(one, stores, trusted)
         except object_store.ObjectMissingError:
             continue
-        read, size = read + 1, size + length
+        except object_store.ObjectStoreError as error:
+            length, faults = None, [(_place(one), _unreadable(error, one, stores))]
         differences += [
             reconciliation.Difference(KIND, place, f"{one.name} of {one.item_id} r{one.revision}: {said}")
             for place, said in faults
         ]
+        if length is not None:
+            read, size = read + 1, size + length
         advance(one.size or 0)
     return Fixity(read, size, 0, tuple(differences))
 
@@ -204,7 +232,13 @@ def _item(
 ) -> tuple[int, Faults]:
     found = stores.store.digest(one.bucket, one.key)
     folder = one.key.rpartition("/")[0]
-    manifest = stores.store.read(one.bucket, f"{folder}/{publication.MANIFEST_NAME}")
+    try:
+        manifest = stores.store.read(one.bucket, f"{folder}/{publication.MANIFEST_NAME}")
+    except object_store.ObjectMissingError:
+        raise
+    except object_store.ObjectStoreError as error:
+        _unreadable(error, one, stores)
+        manifest = b""
     if hashlib.sha256(manifest).hexdigest() != one.sha256:
         # A manifest that is damaged is told of when its own turn comes, and says nothing about the item.
         return found.size, []
@@ -232,6 +266,9 @@ def _signature_faults(
     except object_store.ObjectMissingError:
         # Reconciling tells of that; where nothing is signed it is no fault.
         return
+    except object_store.ObjectStoreError as error:
+        yield f"{one.bucket}/{key}", _unreadable(error, one, stores)
+        return
     try:
         if minisign.signer_id(signature) in {known.id for known in trusted if known.state == "revoked"}:
             return
@@ -242,6 +279,15 @@ def _signature_faults(
     expected = f"{one.item_id} {json.loads(body)['content_sha256']}"
     if said != expected:
         yield f"{one.bucket}/{key}", f"the signature is for {said!r:.120}"
+
+
+def _unreadable(
+    error: object_store.ObjectStoreError, one: catalog_store.NamedObject, stores: reconciliation.Stores
+) -> str:
+    """What is said of an object that cannot be read; raises where the store as a whole does not answer."""
+    if not stores.store.answers(one.bucket):
+        raise error
+    return f"cannot be read: {error}"
 
 
 def _judge(one: catalog_store.NamedObject) -> Callable[..., tuple[int, Faults]]:
