@@ -485,10 +485,6 @@ _INDEX_MARGIN = 1e-6
 
 _ADVISORY_LOCK_POSTGRESQL = 0x7465_7272
 
-_ADVANCE_POSTGRESQL = """
-    SELECT setval(found.name, greatest(CAST(:last AS bigint), coalesce(pg_sequence_last_value(found.name), 0)))
-    FROM (SELECT pg_get_serial_sequence('outbox', 'sequence')::regclass AS name) found"""
-
 
 def create_spatial_index(connection: sa.Connection) -> None:
     """Create what finds boxes fast: the R*Tree and its triggers on SQLite, nothing further on PostgreSQL.
@@ -986,13 +982,7 @@ class CatalogStore:
         if last < 1:
             return
         with self.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text(_ADVANCE_POSTGRESQL), {"last": last})
-                return
-            if connection.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")).first() is None:
-                connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', 0)"))
-            advance = "UPDATE sqlite_sequence SET seq = max(seq, :last) WHERE name = 'outbox'"
-            connection.execute(sa.text(advance), {"last": last})
+            database.advance_sequence(connection, outbox_table, last)
 
     def put_collection(self, document: Mapping[str, Any]) -> None:
         """Enter or replace the document of a collection.

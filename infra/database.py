@@ -14,6 +14,10 @@ from infra import private_files
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_MS = 30_000
 
+_ADVANCE_POSTGRESQL = """
+    SELECT setval(found.name, greatest(CAST(:last AS bigint), coalesce(pg_sequence_last_value(found.name), 0)))
+    FROM (SELECT pg_get_serial_sequence(:table, 'sequence')::regclass AS name) found"""
+
 
 @lru_cache(maxsize=4)
 def engine(url: str) -> sa.Engine:
@@ -63,6 +67,18 @@ def reading(bind: sa.Engine) -> Iterator[sa.Connection]:
     """Connection for queries: a snapshot that never waits for a writer."""
     with bind.connect().execution_options(sqlite_begin="DEFERRED") as connection:
         yield connection
+
+
+def advance_sequence(connection: sa.Connection, table: sa.Table, last: int) -> None:
+    """Number new rows of a table with an own sequence from behind `last` on; what is further already stays."""
+    given = {"table": table.name, "last": last}
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(_ADVANCE_POSTGRESQL), given)
+        return
+    known = connection.execute(sa.text("SELECT seq FROM sqlite_sequence WHERE name = :table"), given)
+    if known.first() is None:
+        connection.execute(sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:table, 0)"), given)
+    connection.execute(sa.text("UPDATE sqlite_sequence SET seq = max(seq, :last) WHERE name = :table"), given)
 
 
 def upgrade(url: str) -> None:

@@ -339,6 +339,18 @@ class Notices:
         told = [(sealed(sequence), one) for sequence, one in mine[:limit]]
         return told, told[-1][0] if told else sealed(at), len(mine) > limit
 
+    def leap(self, margin: int) -> None:
+        """Number new revisions from a margin behind the last known one on; leaping again changes nothing.
+
+        Parameters
+        ----------
+        margin : int
+            How many revisions somebody may have seen that the database does not know [1].
+        """
+        with self.catalog.writing() as connection:
+            newest = connection.execute(sa.select(sa.func.max(notice_table.c.sequence))).scalar_one_or_none() or 0
+            database.advance_sequence(connection, notice_table, newest + margin)
+
     def _collections(self, connection: sa.Connection, subjects: Sequence[str]) -> dict[str, str]:
         """Sector by collection of what was named: collections by their identity, or products by their code."""
         table = catalog_store.collection_table.c

@@ -4,6 +4,9 @@ A backup is older than what happened after it. Withdrawals and publications made
 own positions; keys taken back since stand in the record of access. They are entered again before the database is used,
 else what was withdrawn would be served and whoever was shut out let in.
 
+Somebody may have seen positions that neither the database nor the feed knows, of notices and of what stood in the
+outbox only. Both sequences leap over them, else whoever asks from there would never hear of what takes them next.
+
 Objects of the feed are not signed. A withdrawal is taken from them as it stands, for it can only take something away;
 a publication is entered only where the manifest it names is signed and vouches for every file.
 """
@@ -20,10 +23,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from infra import catalog_store, database, object_store, publication, signing
-from infra.delivery import audit, identity, store_access
+from infra.delivery import audit, identity, notices, store_access
 from products import minisign, notification
 
 FOLDERS = ("feed/", "feed-test/")
+
+#: How far behind the last position known the next announcement and the next notice stand [1].
+LEAP = 1000
 
 _POSITION = re.compile(r"[0-9]{1,18}")
 _REASON_LIMIT = 10_000
@@ -65,7 +71,7 @@ def replay(
     trusted: Sequence[signing.PublicKey],
     now: dt.datetime,
 ) -> Replay:
-    """Enter what was told after the backup; doing it again changes nothing.
+    """Enter what was told after the backup; doing it again changes nothing as long as nothing else was announced.
 
     Parameters
     ----------
@@ -86,9 +92,17 @@ def replay(
     -------
     Replay
         What was entered, and what could not be.
+
+    Raises
+    ------
+    infra.object_store.ObjectStoreError
+        The store as a whole does not answer.
     """
     told = told_beyond(catalog, store, catalogue_bucket)
-    catalog.never_reuse_positions(last_position(store, catalogue_bucket))
+    # From the last position known and not from where the sequence stands: leaping again leads to the same place.
+    last = max(last_position(store, catalogue_bucket), catalog_store.Custody(catalog).last_position())
+    catalog.never_reuse_positions(last + LEAP)
+    notices.Notices(catalog).leap(LEAP)
     entered = _entered(catalog, [one for one in told.values() if one is not None], store, trusted, now)
     known = _positions(catalog)
     left = {key: one for key, one in told.items() if one is None or one.sequence not in known}
@@ -140,13 +154,19 @@ def told_beyond(
     Returns
     -------
     dict
-        Announcement by key in the order of positions, as delivered when it occurred; None where the object is none.
+        Announcement by key in the order of positions, as delivered when it occurred; None where the object is none, or
+        cannot be read.
+
+    Raises
+    ------
+    infra.object_store.ObjectStoreError
+        The store as a whole does not answer.
     """
     # The feed first: what is announced meanwhile is then known and not listed.
     keys = sorted(_feed(store, catalogue_bucket), key=lambda key: (_position(key) or 0, key))
     known = _positions(catalog)
     return {
-        key: _told(store.read(catalogue_bucket, key), key)
+        key: _read(store, catalogue_bucket, key)
         for key in keys
         if (place := _position(key)) is None or place not in known
     }
@@ -164,6 +184,15 @@ def _position(key: str) -> int | None:
 def _positions(catalog: catalog_store.CatalogStore) -> frozenset[int]:
     with database.reading(catalog.engine) as connection:
         return frozenset(connection.execute(sa.select(catalog_store.outbox_table.c.sequence)).scalars())
+
+
+def _read(store: object_store.ObjectStore, bucket: str, key: str) -> catalog_store.Announcement | None:
+    try:
+        return _told(store.read(bucket, key), key)
+    except object_store.ObjectStoreError:
+        if not store.answers(bucket):
+            raise
+        return None
 
 
 def _told(body: bytes, key: str) -> catalog_store.Announcement | None:
@@ -225,6 +254,9 @@ def _entry(
     """Revision a publication announced, from the objects of the store; None where they are not all as published."""
     try:
         bucket, manifest_key = _place(told.payload)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    try:
         manifest = store.read(bucket, manifest_key)
         signature = store.read(bucket, f"{manifest_key}{publication.SIGNATURE_SUFFIX}")
         said = f"{told.item_id} {told.payload['sha256']['content']}"
@@ -232,7 +264,9 @@ def _entry(
             return None
         return _vouched(told, bucket, manifest_key, manifest, store)
     except object_store.StoreUnavailableError:
-        raise
+        if not store.answers(bucket):
+            raise
+        return None
     except (object_store.ObjectStoreError, minisign.SignatureError, ValueError, KeyError, TypeError):
         return None
 
