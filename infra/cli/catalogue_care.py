@@ -246,9 +246,12 @@ def restore(
     """Bring a backup of the database back into a file, verified before it stands under its name.
 
     What happened after the backup is entered again: withdrawals and publications from the feed in the store, keys and
-    store credentials taken back from the record in HOME/audit. Keys made after the backup have to be made anew, holds
-    placed anew. Stop the service first, then put the file in place of HOME/terralimb.sqlite and run
-    `terralimb catalogue reconcile`.
+    store credentials taken back from the record in HOME/audit. Lost is what else was done after the backup: keys made,
+    notices given, webhooks added or suspended, holds placed.
+
+    Stop the service first, move the old HOME/terralimb.sqlite away together with HOME/terralimb.sqlite-wal and
+    HOME/terralimb.sqlite-shm, for SQLite would write what they hold into the new one and damage it. Then put the file
+    in its place and run `terralimb catalogue reconcile`.
     """
     from infra import signing
     from infra.delivery import backup as backups
@@ -274,14 +277,19 @@ def restore(
         _say(f"{into}: the backup of {manifest['at']}, {manifest['revisions']} revisions")
         _say_replayed(replayed)
     _warn_of_loss(replayed)
+    _say_aside(
+        "before the file takes the place of HOME/terralimb.sqlite, stop the service and move the old one away together "
+        "with terralimb.sqlite-wal and terralimb.sqlite-shm beside it: SQLite would damage the new one with them"
+    )
 
 
 def replay(as_json: bool = AS_JSON) -> None:
     """Enter what happened after a backup into a database brought back by other tools, such as pg_restore.
 
     `terralimb catalogue restore` does so itself. Withdrawals and publications come from the feed in the store, keys
-    and store credentials taken back from the record in HOME/audit. Run it before the service is started; run again,
-    it changes nothing.
+    and store credentials taken back from the record in HOME/audit. Lost is what else was done after the
+    backup: keys made, notices given, webhooks added or suspended, holds placed. Run it before the service is started;
+    run again, it changes nothing.
     """
     from infra import signing
     from infra.delivery import replay as replays
@@ -323,6 +331,10 @@ def _warn_of_loss(done: "replays_of.Replay") -> None:
             f"{done.record}: keys taken back after the backup may hold again; look with `terralimb access list-keys` "
             "and `terralimb access list-store-credentials`"
         )
+    _say_aside(
+        "lost is what else was done after the backup: keys made, notices given, webhooks added or suspended, holds "
+        "placed; do it again"
+    )
 
 
 def export(as_json: bool = AS_JSON) -> None:

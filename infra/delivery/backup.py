@@ -136,10 +136,14 @@ def restore(
     Raises
     ------
     BackupError
-        There is no such backup, it is not signed or is damaged, it is of a newer version, or the file is there already.
+        There is no such backup, it is not signed or is damaged, it is of a newer version, the file is there
+        already, or what SQLite keeps beside a file lies beside it.
     """
     if into.exists():
         raise BackupError(f"{into} is there already: a restore never overwrites, choose another name")
+    if left := [path for path in _beside(into) if path.exists()]:
+        # SQLite would take it for this database's own, and write what it holds into it.
+        raise BackupError(f"{left[0]} is of another database and would damage this one: move it away first")
     listed = [found.key for found in store.list(catalogue_bucket, "backup/") if found.key.endswith(f"/{_MANIFEST}")]
     wanted = listed[-1:] if at is None else [key for key in listed if key.split("/")[1] == at]
     if not wanted:

@@ -307,10 +307,15 @@ def test_damage_is_found_and_a_withdrawal_outlives_a_restore_by_the_commands_peo
     made = shown(command("catalogue", "backup", "--json"))
     assert command("catalogue", "withdraw", "profile-a", "--reason", "wrong clock").exit_code == 0
     assert command("access", "revoke-key", key_id).exit_code == 0
-    told = shown(command("catalogue", "restore", "--into", tmp_path / "back.sqlite", "--at", made["at"], "--json"))
+    restored = command("catalogue", "restore", "--into", tmp_path / "back.sqlite", "--at", made["at"], "--json")
+    assert "webhooks" in restored.stderr
+    assert "terralimb.sqlite-wal" in restored.stderr.splitlines()[-1]
+    told = shown(restored)
     assert told["at"] == made["at"]
     replayed = told["replayed"]
     assert (replayed["withdrawn"], replayed["keys_revoked"], replayed["unknown"]) == (1, 1, [])
+    for path in tmp_path.glob("terralimb.sqlite-*"):
+        path.unlink()
     (tmp_path / "back.sqlite").rename(tmp_path / "terralimb.sqlite")
     found = catalog_store.CatalogStore(database.engine(f"sqlite:///{tmp_path / 'terralimb.sqlite'}")).item("profile-a")
     assert found is not None
