@@ -29,7 +29,8 @@ def withdraw(
 ) -> tuple[Path, dict[str, Any]]:
     """Take a revision of an item back, list who was given a link, and announce it.
 
-    Repeated after an interruption it completes what is missing; the reason first given stands.
+    Repeated after an interruption it completes what is missing; the reason first given stands. Other revisions of the
+    item with the same content are taken back with it, and each has a list of its own.
 
     Parameters
     ----------

@@ -16,17 +16,10 @@ from infra import catalog_store, database, object_store, publication, signing
 from infra.delivery import backup, care, fixity, notices, reconciliation, replay
 from infra.demonstration import modelled_catalogue
 from products import stac, streams
+from tests.chain import open_water
 
 NOON = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
-FIELDS = stac.ItemFields(
-    product_code="open-water-extent",
-    title="Open water extent",
-    title_zh="开阔水面范围",
-    geometry={"type": "Polygon", "coordinates": [[[106, 29], [107, 29], [107, 30], [106, 30], [106, 29]]]},
-    bbox=(106.0, 29.0, 107.0, 30.0),
-    start=NOON,
-    quality_level="rapid",
-)
+FIELDS = dataclasses.replace(open_water.FIELDS, start=NOON)
 
 
 class Shelf(object_store.ObjectStore):
